@@ -1,0 +1,149 @@
+"""Values: every constant of a run, and where it comes from.
+
+Edit a constant here and run `python gan.py`; or, for a quick variation, `python gan.py ToyFaces batches=500`.
+A preset is a subclass that states only what differs. Functions take the class itself: `train_gan(ToyFaces)`.
+
+Origins: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Karras 2018] arXiv:1710.10196,
+[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch,
+[pytorch] pytorch/examples dcgan, [guess] nobody can justify it.
+"""
+import ast
+import difflib
+
+# Where both are as they stand here and nothing is there, gan.py trains on toy faces instead of failing.
+DEFAULT_IMAGES = "animeface-character-dataset/thumb/*/*"
+DEFAULT_DATA = "data.hdf5"
+
+
+def constants(args):
+    """Returns {name: value} of every constant of `args`, a class; a preset's own value wins."""
+    return {name: value for cls in reversed(args.__mro__) for name, value in vars(cls).items()
+            if not name.startswith("__") and cls is not object}
+
+
+def _same_kind(value, default):
+    """Tells whether `value` may stand where `default` stood: the same type, an int for a float, tuples by element."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_same_kind(item, default[0]) for item in value if default)
+    if type(default) is float:
+        return type(value) in (int, float)
+    return type(value) is type(default)
+
+
+class Args:
+    """Anime faces, 64x64, on one machine: the constants of `python gan.py`."""
+
+    # ---- data
+    images = DEFAULT_IMAGES       # a glob, IDX files, or an embedded dataset: toyfaces [forcecore data.py]
+    data = DEFAULT_DATA           # what data.py writes and gan.py reads [forcecore data.py]
+    image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
+    crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
+    dataset_size = 0              # images to use, drawn by `seed`; 0 = all [forcecore args.py]
+    flip = True                   # mirror every second image: faces have no handedness [guess]
+
+    # ---- networks
+    network = "dcgan"             # a module of models/, see models.NETWORKS
+    latent_dim = 100              # length of z [Radford 2015 s4]
+    latent = "normal"             # z is normal [ganhacks 3], uniform [Radford 2015 s4] or binary [forcecore gan.py]
+    generator_filters = (512, 256, 128, 64)      # 4x4, 8x8, 16x16, 32x32 [forcecore nets.py]
+    generator_extra_filters = (64,)              # 3x3 convolutions before the last upsampling; () = none [forcecore]
+    discriminator_filters = (64, 128, 256, 512)  # 32x32, 16x16, 8x8, 4x4 [forcecore nets.py]
+    kernel_size = 4               # a multiple of the stride 2, against checkerboards [forcecore nets.py]
+    g_leaky_slope = 0.2           # 0.0 = ReLU, the paper's choice for G [forcecore args.py; ganhacks 5]
+    d_leaky_slope = 0.2           # [Radford 2015 s4]
+    use_bias = True               # batch norm makes most of them idle; False [pytorch]
+    bn_momentum = 0.8             # of the moving mean and variance, which only single samples rest on [guess]
+    bn_epsilon = 1e-3             # Keras' own; 1e-5 [pytorch]
+    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a name of Keras': glorot_uniform [forcecore]
+
+    # ---- what D is told: each label is drawn uniformly from (low, high)
+    real_labels = (0.9, 0.9)      # one-sided smoothing [Salimans 2016 s3.4; scratch 4]; (0.9, 1.0) [forcecore]
+    fake_labels = (0.0, 0.0)      # (0.0, 0.1) [forcecore]; (0.0, 0.3) [ganhacks 6]
+
+    # ---- optimizers
+    batch_size = 64               # images; half of the paper's, for laptops [pytorch]
+    d_learning_rate = 2e-4        # Adam [Radford 2015 s4]; 4e-4 [scratch 5]
+    g_learning_rate = 2e-4        # Adam [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
+    beta_1 = 0.5                  # 0.9 oscillates [Radford 2015 s4; forcecore args.py]
+    ema_decay = 0.995             # of the averaged generator that draws the samples; 0.0 = off [Karras 2018 s6]
+
+    # ---- the run
+    name = "anime64"              # the run's folder: runs/<name>
+    seed = 0                      # of the weights, z, labels, flips and the order of the images
+    pretrain_batches = 0          # of the generator as an autoencoder's decoder, 0 = skip; 200 [forcecore gan.py]
+    pretrain_learning_rate = 1e-3  # Adam [forcecore gan.py]
+    batches = 10000               # of the game in all, 0 = skip; good faces by 1,500, better ones by 10,000 [forcecore]
+    dump_every = 50               # batches between grids, snapshots, rows of loss.csv; 10 [forcecore gan.py]
+    grid = (8, 8)                 # rows and columns of a sample grid; (4, 4) [forcecore gan.py]
+    keep_snapshots = 10           # the newest that stay [forcecore gan.py]
+    archive_every = 1000          # batches between snapshots that stay for good, 0 = none [guess]
+    weights = ""                  # a snapshot folder to start from, such as runs/anime64/weights/004000; "" = afresh
+    generate_count = 0            # images to draw after training, 0 = skip
+
+    def __init_subclass__(cls):
+        """Refuses a constant that Args doesn't have, or one of another type."""
+        known = constants(Args)
+        for name, value in vars(cls).items():
+            if name.startswith("__"):
+                continue
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+                raise ValueError(f"`{name}` is no constant of args.py; the nearest is `{near}`. "
+                                 f"Received: {name}={value!r}")
+            if not _same_kind(value, known[name]):
+                raise ValueError(f"`{name}` must be of type {type(known[name]).__name__}, as {known[name]!r}. "
+                                 f"Received: {name}={value!r} of type {type(value).__name__}")
+
+
+class ToyFaces(Args):
+    """Drawn faces whose factors are known, and narrow nets: ten minutes on two cores, and no download."""
+    name = "toyfaces"
+    images = "toyfaces"
+    data = "toyfaces.hdf5"
+    dataset_size = 10000
+    generator_filters = (256, 128, 64, 32)
+    generator_extra_filters = (32,)
+    discriminator_filters = (32, 64, 128, 256)
+    flip = False                  # every second toy face is drawn mirrored
+    batches = 1000
+    dump_every = 25
+
+
+def presets():
+    """Returns {name: class} of Args and the presets below it in this file."""
+    return {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Args)}
+
+
+def override(args, **changes):
+    """Makes a subclass of `args` in which only `changes` differ: `override(Args, batches=20)`."""
+    return type(args.__name__, (args,), changes)
+
+
+def parse(words):
+    """Turns the words of a command line, `[Preset] [constant=value ...]`, into a class.
+
+    A value is taken as it stands where the constant's default is a string, else it is a Python literal.
+
+    Raises:
+        ValueError: on an unknown preset or constant, a value that is no literal, or one of the wrong type.
+    """
+    args, words = Args, list(words)
+    if words and "=" not in words[0]:
+        preset = words.pop(0)
+        if preset not in presets():
+            raise ValueError(f"The first word must be a preset ({', '.join(presets())}) or constant=value, "
+                             f"with spaces nowhere. Received: {preset}")
+        args = presets()[preset]
+    known, changes = constants(args), {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"A word must be constant=value, with spaces nowhere. Received: {word}")
+        changes[name] = text
+        if not isinstance(known.get(name), str) and name in known:
+            try:
+                changes[name] = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                raise ValueError(f"`{name}` must be a Python literal such as {known[name]!r}. "
+                                 f"Received: {word}") from None
+    return override(args, **changes)

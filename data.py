@@ -1,0 +1,385 @@
+"""Bytes: any set of images -> one HDF5 file; bytes <-> [-1, 1]; images -> PNG.
+
+`python data.py [Preset] [constant=value ...]` reads `images` and writes `data`. Which files those are stands in
+args.py. The file holds
+
+    faces     uint8 [count, rows, columns, channels], contiguous and uncompressed, in an order drawn by `seed`
+    labels    where the images lie in several folders: uint16 [count], an index into the attribute label_names
+    factors   of toy faces: uint8 [count, 4], see models/toyfaces.py
+"""
+import collections
+import concurrent.futures
+import glob
+import gzip
+import hashlib
+import itertools
+import multiprocessing
+import os
+import stat
+import struct
+import sys
+import tempfile
+import time
+import warnings
+
+import h5py
+import numpy as np
+from PIL import Image, ImageOps
+
+from models import toyfaces
+
+CHUNK = 256           # images a worker decodes at a time: 3 MB at 64x64
+IDX_IMAGES = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
+
+
+# ---- bytes <-> [-1, 1]
+
+def normalize(images):
+    """Maps bytes 0..255 to float32 in [-1, 1], the range of tanh [ganhacks 1]."""
+    return np.asarray(images, "float32") / np.float32(127.5) - np.float32(1)
+
+
+def denormalize(images):
+    """Maps floats in [-1, 1] to bytes 0..255: the inverse of normalize for each of the 256. Out of range is cut."""
+    return np.uint8(np.clip(np.rint((np.asarray(images, "float32") + 1) * 127.5), 0, 255))
+
+
+# ---- images -> PNG
+
+def save_png(image, path):
+    """Writes uint8 [rows, columns, channels] as a PNG that appears whole or not at all."""
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    Image.fromarray(image).save(f"{path}.tmp", format="png")
+    os.replace(f"{path}.tmp", path)
+
+
+def save_grid(images, path, columns):
+    """Writes images, float [count, rows, columns, channels] in [-1, 1], as one PNG with `columns` images a row.
+
+    Where the last row is not full, the rest of it stays white.
+    """
+    images = denormalize(images)
+    images = np.concatenate([images, np.full((-len(images) % columns, *images.shape[1:]), 255, "uint8")])
+    count, height, width, channels = images.shape
+    grid = images.reshape(count // columns, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    save_png(grid.reshape(count // columns * height, columns * width, channels), path)
+
+
+# ---- one file -> one image
+
+def _to_bytes(image, channels):
+    """Turns any Pillow image to 8-bit grey or RGB: 16 bits scaled, palettes looked up, alpha laid on white."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own convert would cut at 255
+        image = Image.fromarray(np.uint8(np.asarray(image, "int64").clip(0, 65535) // 257))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB" if channels == 3 else "L")
+
+
+def read_image(path, image_shape, crop="center"):
+    """Reads an image file of any kind that Pillow knows as uint8 [*image_shape].
+
+    Raises:
+        OSError, ValueError, ...: what Pillow raises on a broken, truncated, huge or unknown file.
+    """
+    rows, columns, channels = image_shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("not a regular file")
+        with Image.open(path) as image:
+            image.draft(None, (2 * columns, 2 * rows))  # large JPEGs are decoded at a fraction of their size
+            image = _to_bytes(ImageOps.exif_transpose(image), channels)
+    if crop == "center":
+        image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
+    else:
+        image = image.resize((columns, rows), Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(image_shape)
+
+
+def _read_chunk(paths, image_shape, crop):
+    """Reads some files: returns (images [count, *image_shape], the paths that were read, {path: why it was not})."""
+    images, read, skipped = [], [], {}
+    for path in paths:
+        try:
+            images.append(read_image(path, image_shape, crop))
+            read.append(path)
+        except Image.UnidentifiedImageError:
+            skipped[path] = "not an image"
+        except Exception as error:  # whatever a decoder makes of a broken file, the other images are still good
+            skipped[path] = f"{type(error).__name__}: {error}"
+    return np.array(images, "uint8").reshape(-1, *image_shape), read, skipped
+
+
+def _toy_chunk(start, count, seed):
+    return toyfaces.sample(count, seed, start)
+
+
+def _in_parallel(function, tasks):
+    """Yields function(*task) of every task, in order, from as many processes as there are cores."""
+    tasks = collections.deque(tasks)
+    workers = min(os.cpu_count() or 1, len(tasks))
+    if workers < 2:
+        yield from (function(*task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process in which TensorFlow runs may hang
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        running = collections.deque()
+        while tasks or running:
+            while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
+                running.append(pool.submit(function, *tasks.popleft()))
+            yield running.popleft().result()
+
+
+# ---- sources: each yields (images uint8, {dataset name: values}) in chunks
+
+class _Progress:
+    """A line that says how far it is: images done, of all, images a second."""
+
+    def __init__(self, total):
+        self.total, self.done, self.start, self.shown = total, 0, time.monotonic(), 0.0
+
+    def add(self, count):
+        self.done += count
+        seconds = time.monotonic() - self.start
+        if seconds - self.shown > 0.2 or self.done == self.total:
+            self.shown = seconds
+            print(f"\r{self.done}/{self.total} images, {self.done / max(seconds, 1e-9):.0f} a second",
+                  end="\n" if self.done == self.total else "", flush=True)
+
+
+def _shuffled(count, args):
+    """Returns the order in which `count` images are taken: any slice of the file is then a fair sample of all."""
+    order = np.random.default_rng(args.seed).permutation(count)
+    return order[:args.dataset_size] if args.dataset_size else order
+
+
+def _files(args, paths, attributes):
+    """Reads image files; the name of an image's folder is its label where there are several folders."""
+    folders = sorted({os.path.basename(os.path.dirname(path)) for path in paths})
+    paths = [paths[index] for index in _shuffled(len(paths), args)]
+    seen, skipped, duplicates = set(), {}, 0
+    progress = _Progress(len(paths))
+    tasks = [(paths[i:i + CHUNK], args.image_shape, args.crop) for i in range(0, len(paths), CHUNK)]
+    for images, read, bad in _in_parallel(_read_chunk, tasks):
+        digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+        new = [digest not in seen and not seen.add(digest) for digest in digests]
+        duplicates += len(new) - sum(new)
+        progress.add(len(read) + len(bad))
+        for path, why in bad.items():
+            print(f"\nskipped {path}: {why}", end="")
+        skipped |= bad
+        labels = [folders.index(os.path.basename(os.path.dirname(path))) for path in read]
+        yield images[new], {"labels": np.uint16(labels)[new]} if len(folders) > 1 else {}
+    print(f"{'' if not skipped else chr(10)}{len(seen)} images kept, {duplicates} exact duplicates dropped, "
+          f"{len(skipped)} files skipped")
+    attributes |= {"duplicates": duplicates, "skipped": len(skipped)}
+    if len(folders) > 1:
+        attributes["label_names"] = folders
+
+
+def _read_idx(path):
+    """Reads an IDX file of bytes, plain or .gz, as a uint8 array."""
+    with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+        magic, = struct.unpack(">I", file.read(4))
+        shape = struct.unpack(f">{magic & 0xff}I", file.read(4 * (magic & 0xff)))
+        values = np.frombuffer(file.read(), "uint8")
+    if magic not in IDX_IMAGES or values.size != np.prod(shape):
+        raise ValueError(f"{path} is no whole IDX file of bytes. Received: magic number {magic:#010x}, "
+                         f"shape {shape}, {values.size} bytes")
+    return values.reshape(shape)
+
+
+def _idx(args, paths, attributes):
+    """Reads IDX files of images; labels come from the file of the same name with labels-idx1 for images-idx3."""
+    for path in paths:
+        images = _read_idx(path)
+        if images.ndim != 3:
+            raise ValueError(f"`images` must name IDX files of images. Received: {path} of shape {images.shape}")
+        labels_path = path.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
+        labels = _read_idx(labels_path) if labels_path != path and os.path.exists(labels_path) else None
+        order = _shuffled(len(images), args)
+        progress = _Progress(len(order))
+        for start in range(0, len(order), CHUNK):
+            rows = order[start:start + CHUNK]
+            yield (np.stack([_resize_array(image, args) for image in images[rows]]),
+                   {} if labels is None else {"labels": np.uint16(labels[rows])})
+            progress.add(len(rows))
+        if labels is not None:
+            attributes["label_names"] = [str(label) for label in range(labels.max() + 1)]
+
+
+def _resize_array(image, args):
+    """Turns grey bytes [rows, columns] into uint8 [*image_shape]."""
+    rows, columns, channels = args.image_shape
+    if image.shape != (rows, columns):
+        image = np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.LANCZOS))
+    return np.repeat(image[..., None], channels, axis=-1)
+
+
+def _toyfaces(args, paths, attributes):
+    """Draws toy faces; their label is the hair colour, and all their factors are kept."""
+    if args.image_shape != (64, 64, 3):
+        raise ValueError(f"Toy faces are drawn with `image_shape` = (64, 64, 3). "
+                         f"Received: image_shape={args.image_shape}")
+    count = args.dataset_size or 10000
+    progress = _Progress(count)
+    tasks = [(start, min(CHUNK, count - start), args.seed) for start in range(0, count, CHUNK)]
+    for images, factors in _in_parallel(_toy_chunk, tasks):
+        yield images, {"labels": np.uint16(factors[:, 0]), "factors": factors}
+        progress.add(len(images))
+    attributes["label_names"] = list(toyfaces.FACTORS["hair_color"])
+
+
+def is_idx(path):
+    """Tells IDX files by their name: train-images-idx3-ubyte, with or without .gz."""
+    return "idx3" in os.path.basename(path) or "idx1" in os.path.basename(path)
+
+
+EMBEDDED = {"toyfaces": _toyfaces}  # datasets that need no files: `images` names them
+
+
+def find(args):
+    """Returns the sorted paths of the files that `images` names: empty for an embedded dataset, or if none match."""
+    if args.images in EMBEDDED:
+        return []
+    return sorted(path for path in glob.glob(args.images, recursive=True) if not os.path.isdir(path))
+
+
+def is_current(args):
+    """Tells whether `data` is there; an embedded dataset must also have been made as `args` asks."""
+    if not os.path.exists(args.data) or args.images not in EMBEDDED:
+        return os.path.exists(args.data)
+    with h5py.File(args.data, "r") as file:
+        return all(file.attrs.get(name) == getattr(args, name) for name in ("images", "dataset_size", "seed"))
+
+
+# ---- images -> HDF5
+
+def make(args):
+    """Makes the HDF5 file `data` from `images`. It appears whole or not at all; an old one stays until then.
+
+    Returns:
+        The path of the file, `args.data`.
+
+    Raises:
+        FileNotFoundError: where `images` matches nothing.
+        ValueError: where none of the files is a usable image, or a constant makes no sense.
+    """
+    if args.crop not in ("center", "squash"):
+        raise ValueError(f"`crop` must be center or squash. Received: crop={args.crop}")
+    if len(args.image_shape) != 3 or min(args.image_shape) < 1 or args.image_shape[2] not in (1, 3):
+        raise ValueError(f"`image_shape` must be (rows, columns, channels) with 1 or 3 channels. "
+                         f"Received: image_shape={args.image_shape}")
+    paths = find(args)
+    if not paths and args.images not in EMBEDDED:
+        raise FileNotFoundError(f"`images` matches no file. Set it to a glob such as my-faces/*.jpg, to IDX files or "
+                                f"to {', '.join(EMBEDDED)}. Received: images={args.images}, and no data={args.data}")
+    source = EMBEDDED.get(args.images) or (_idx if is_idx(paths[0]) else _files)
+    attributes = {"images": args.images, "crop": args.crop, "dataset_size": args.dataset_size, "seed": args.seed}
+    os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
+    temporary = f"{args.data}.tmp"
+    try:
+        # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go
+        # to an unnamed file first, which vanishes with the process.
+        with tempfile.TemporaryFile(dir=os.path.dirname(args.data) or ".") as raw:
+            count, columns = 0, collections.defaultdict(list)
+            for images, values in source(args, paths, attributes):
+                raw.write(images.tobytes())
+                count += len(images)
+                for name, value in values.items():
+                    columns[name].append(value)
+            if not count:
+                raise ValueError(f"`images` matches no usable image. Received: images={args.images}, "
+                                 f"{len(paths)} files, all skipped")
+            raw.seek(0)
+            with h5py.File(temporary, "w") as file:
+                faces = file.create_dataset("faces", (count, *args.image_shape), "uint8")
+                for start in range(0, count, CHUNK):
+                    rows = min(CHUNK, count - start)
+                    values = np.frombuffer(raw.read(rows * faces[0].size), "uint8")
+                    faces[start:start + rows] = values.reshape(rows, *args.image_shape)
+                for name, values in columns.items():
+                    file[name] = np.concatenate(values)
+                file.attrs.update(attributes)
+        os.replace(temporary, args.data)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    print(f"{args.data}: {count} images of {'x'.join(map(str, args.image_shape))}")
+    return args.data
+
+
+# ---- HDF5 -> batches
+
+def open_faces(args):
+    """Opens the images of `data` as a memory map: uint8 [count, *image_shape], or float32 in [-1, 1] as the original
+    project wrote them.
+
+    Raises:
+        FileNotFoundError, ValueError: where the file isn't there, is no such HDF5, or its images don't fit `args`.
+    """
+    remedy = "Make it anew with: python data.py"
+    if not os.path.exists(args.data):
+        raise FileNotFoundError(f"`data` is not there. {remedy}. Received: data={args.data}")
+    try:
+        with h5py.File(args.data, "r") as file:
+            faces = file["faces"]
+            shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
+    except (OSError, KeyError) as error:
+        raise ValueError(f"`data` must be an HDF5 file with a dataset named faces. {remedy}. "
+                         f"Received: data={args.data} ({error})") from None
+    if shape[1:] != args.image_shape:
+        raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
+                         f"file anew with python data.py. Received: image_shape={args.image_shape}, "
+                         f"data={args.data} with faces {shape}")
+    if shape[0] < args.batch_size:
+        raise ValueError(f"`batch_size` must be at most the number of images. Lower it, or find more images. "
+                         f"Received: batch_size={args.batch_size}, data={args.data} with {shape[0]} images")
+    if dtype not in ("uint8", "float32") or offset is None:
+        raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. {remedy}. "
+                         f"Received: data={args.data} with {dtype} faces{', chunked' if offset is None else ''}")
+    faces = np.memmap(args.data, dtype, "r", offset, shape)
+    return faces[:args.dataset_size] if args.dataset_size else faces
+
+
+def batches(args, start=0):
+    """Yields batches of images, float32 [batch_size, *image_shape] in [-1, 1], for ever, from batch `start` on.
+
+    Each pass over the images has an order of its own, drawn from (seed, pass); what is left behind the last full
+    batch of a pass is left out, by chance other images each time.
+    """
+    faces = open_faces(args)
+    batches_per_pass = len(faces) // args.batch_size
+    order_of, order = None, None
+    for batch in itertools.count(start):
+        number, index = divmod(batch, batches_per_pass)
+        if number != order_of:
+            order_of, order = number, np.random.default_rng([args.seed, number]).permutation(len(faces))
+        rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # sorted: the disk likes it
+        images = faces[rows]
+        if args.flip:
+            mirrored = np.random.default_rng([args.seed, number, index]).random(len(rows)) < 0.5
+            images[mirrored] = images[mirrored, :, ::-1]
+        yield normalize(images) if images.dtype == np.uint8 else images
+
+
+def load(args, start=0):
+    """Returns an endless tf.data pipeline of `batches(args, start)`, which reads ahead of the training."""
+    import tensorflow as tf
+    open_faces(args)  # so that what is wrong with the file is said here, not from inside TensorFlow
+    signature = tf.TensorSpec((args.batch_size, *args.image_shape), "float32")
+    return tf.data.Dataset.from_generator(lambda: batches(args, start), output_signature=signature).prefetch(2)
+
+
+def main(args):
+    make(args)
+
+
+if __name__ == "__main__":
+    import args as constants
+    try:
+        main(constants.parse(sys.argv[1:]))
+    except (ValueError, OSError) as error:
+        sys.exit(f"data.py: {error}")

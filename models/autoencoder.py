@@ -1,0 +1,46 @@
+"""The pretraining: an encoder before the generator, and images to reproduce [forcecore gan.py]."""
+import keras
+import tensorflow as tf
+
+from models.adversarial import seeds
+
+
+class Autoencoder(keras.Model):
+    """An encoder and a generator that learn to reproduce images, so that the game starts with a G that can draw.
+
+    Args:
+        encoder: maps images [batch, *image_shape] in [-1, 1] to z [batch, latent_dim].
+        generator: maps z to images.
+
+    Attributes:
+        batch: int variable, the number of batches learned so far.
+        networks, state, losses_logged: as in GAN.
+    """
+    losses_logged = "mse",
+
+    def __init__(self, encoder, generator):
+        super().__init__()
+        self.encoder, self.generator = encoder, generator
+        self.networks = {"generator": generator, "encoder": encoder}
+        self.built = True
+
+    def compile(self, optimizer):
+        """Sets the optimizer and builds it at once: weights restored into an unbuilt one would be lost."""
+        super().compile(optimizer=optimizer)
+        optimizer.build(self.trainable_variables)
+        self.batch = optimizer.iterations
+
+    @property
+    def state(self):
+        return {"batch": [self.batch], "optimizer": self.optimizer.variables, "seeds": seeds(self.networks.values())}
+
+    def call(self, images, training=False):
+        """Returns the reconstructions of `images`, in [-1, 1]."""
+        return self.generator(self.encoder(images, training=training), training=training)
+
+    def train_step(self, images):
+        """Learns one batch; returns {"mse"}, the mean squared error between pixels in [-1, 1]."""
+        with tf.GradientTape() as tape:
+            mse = tf.reduce_mean(tf.square(self(images, training=True) - images))
+        self.optimizer.apply(tape.gradient(mse, self.trainable_variables), self.trainable_variables)
+        return {"mse": mse}

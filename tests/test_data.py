@@ -1,0 +1,288 @@
+import gzip
+import os
+import struct
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+import data
+from args import Args, override
+
+RNG = np.random.default_rng(0)
+
+
+def small(**changes):
+    """Real preset, tiny values: 8x8 images from the folder `in`."""
+    return override(Args, **({"images": "in/*", "image_shape": (8, 8, 3), "batch_size": 2, "flip": False} | changes))
+
+
+def draw(path, size=(8, 8), mode="RGB"):
+    """Saves an image of noise as a PNG (or what the ending says) and returns its pixels."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    pixels = RNG.integers(0, 256, (size[1], size[0], 3), dtype="uint8")
+    image = Image.fromarray(pixels).convert(mode)
+    image.save(path)
+    return np.asarray(image)
+
+
+def faces(path="data.hdf5"):
+    with h5py.File(path) as file:
+        return file["faces"][:]
+
+
+# ---- bytes <-> [-1, 1]
+
+def test_every_byte_survives_the_round_trip():
+    every = np.arange(256, dtype="uint8")
+    there = data.normalize(every)
+    assert there.dtype == np.float32 and (there[0], there[255]) == (-1, 1)
+    assert (np.abs(there) <= 1).all()
+    assert (data.denormalize(there) == every).all()
+
+
+def test_denormalize_cuts_what_is_out_of_range_and_leaves_its_argument_alone():
+    images = np.float32([-1.5, 1.5])
+    assert list(data.denormalize(images)) == [0, 255]
+    assert list(images) == [-1.5, 1.5]
+
+
+# ---- images -> PNG
+
+def test_a_grid_is_filled_row_by_row_and_its_rest_is_white(here):
+    images = data.normalize(np.uint8([10, 20, 30])[:, None, None, None] * np.ones((1, 2, 2, 3), "uint8"))
+    data.save_grid(images, "grid.png", columns=2)
+    grid = np.asarray(Image.open("grid.png"))
+    assert grid.shape == (4, 4, 3)
+    assert (grid[0, 0, 0], grid[0, 2, 0], grid[2, 0, 0], grid[2, 2, 0]) == (10, 20, 30, 255)
+    assert os.listdir() == ["grid.png"]
+
+
+# ---- one file -> one image
+
+def test_pixels_of_the_right_size_are_kept_to_the_bit(here):
+    pixels = draw("in/a.png")
+    assert (data.read_image("in/a.png", (8, 8, 3)) == pixels).all()
+
+
+def test_center_cuts_the_sides_and_squash_keeps_them(here):
+    os.mkdir("in")
+    pixels = np.zeros((8, 16, 3), "uint8")
+    pixels[:, :4], pixels[:, 12:] = 255, 255  # white sides, black middle
+    Image.fromarray(pixels).save("in/wide.png")
+    assert data.read_image("in/wide.png", (8, 8, 3), "center").max() == 0
+    assert data.read_image("in/wide.png", (8, 8, 3), "squash")[:, 0].min() > 200
+
+
+def test_transparency_becomes_white(here):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save("a.png")
+    assert data.read_image("a.png", (8, 8, 3)).min() == 255
+    Image.new("LA", (8, 8), (0, 0)).save("b.png")
+    assert data.read_image("b.png", (8, 8, 1)).min() == 255
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([10, 20, 30])
+    palette.save("c.png", transparency=0)
+    assert data.read_image("c.png", (8, 8, 3)).min() == 255
+
+
+def test_every_kind_of_pixel_becomes_the_wanted_one(here):
+    Image.fromarray(np.full((8, 8), 128 * 257, "uint16")).save("deep.png")  # 16 bits
+    assert set(data.read_image("deep.png", (8, 8, 3)).flat) == {128}
+    Image.new("L", (8, 8), 77).save("grey.png")
+    assert set(data.read_image("grey.png", (8, 8, 3)).flat) == {77}
+    Image.new("RGB", (8, 8), (77, 77, 77)).save("rgb.png")
+    assert data.read_image("rgb.png", (8, 8, 1)).shape == (8, 8, 1)
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save("print.jpg")  # no ink
+    assert data.read_image("print.jpg", (8, 8, 3)).min() > 250
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([10, 20, 30])
+    palette.save("palette.gif")
+    assert tuple(data.read_image("palette.gif", (8, 8, 3))[0, 0]) == (10, 20, 30)
+
+
+def test_exif_orientation_is_honoured(here):
+    pixels = np.zeros((8, 8, 3), "uint8")
+    pixels[:4] = 255  # white above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # to be shown turned by 180 degrees
+    Image.fromarray(pixels).save("turned.png", exif=exif)
+    turned = data.read_image("turned.png", (8, 8, 3))
+    assert turned[:4].max() == 0 and turned[4:].min() == 255
+
+
+# ---- images -> HDF5
+
+def test_images_become_one_plain_file(here):
+    pixels = [draw(f"in/{index}.png") for index in range(5)]
+    assert data.make(small()) == "data.hdf5"
+    with h5py.File("data.hdf5") as file:
+        dataset = file["faces"]
+        assert dataset.dtype == np.uint8 and dataset.chunks is None and dataset.compression is None
+        assert file.attrs["images"] == "in/*" and "labels" not in file
+    assert {image.tobytes() for image in faces()} == {image.tobytes() for image in pixels}
+    assert sorted(os.listdir()) == ["data.hdf5", "in"]
+
+
+def test_folder_names_become_labels(here):
+    truth = {draw(f"in/{hair}/{index}.png").tobytes(): hair for hair in ("red", "blue") for index in range(3)}
+    data.make(small(images="in/*/*"))
+    with h5py.File("data.hdf5") as file:
+        names = [file.attrs["label_names"][label] for label in file["labels"]]
+        assert [truth[image.tobytes()] for image in file["faces"]] == names
+
+
+def test_exact_duplicates_are_dropped_and_counted(here, capsys):
+    for name in "abc":
+        Image.new("RGB", (8, 8), "red").save(f"{name}.png")
+    data.make(small(images="?.png"))
+    assert len(faces()) == 1
+    assert "1 images kept, 2 exact duplicates dropped" in capsys.readouterr().out
+
+
+def test_an_unusable_file_is_named_with_its_reason_and_skipped(here, capsys, monkeypatch):
+    draw("in/good.png")
+    draw("in/truncated.png", (64, 64))
+    os.truncate("in/truncated.png", 2000)
+    (here / "in/note.txt").write_text("no image")
+    (here / "in/empty.jpg").touch()
+    os.mkfifo("in/pipe")
+    draw("in/bomb.png", (100, 100))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9999)
+    data.make(small())
+    said = capsys.readouterr().out
+    assert len(faces()) == 1
+    assert "1 images kept, 0 exact duplicates dropped, 5 files skipped" in said
+    for line in ("skipped in/note.txt: not an image", "skipped in/empty.jpg: not an image",
+                 "skipped in/bomb.png: DecompressionBomb", "skipped in/truncated.png: ",
+                 "skipped in/pipe: OSError: not a regular file"):
+        assert line in said
+
+
+def test_where_nothing_is_usable_it_fails_and_the_old_file_stays(here):
+    (here / "data.hdf5").write_text("old")
+    with pytest.raises(FileNotFoundError, match=r"`images` matches no file.*Received: images=in/\*"):
+        data.make(small())
+    os.mkdir("in")
+    (here / "in/note.txt").write_text("no image")
+    with pytest.raises(ValueError, match="matches no usable image.*1 files"):
+        data.make(small())
+    assert (here / "data.hdf5").read_text() == "old"
+    assert sorted(os.listdir()) == ["data.hdf5", "in"]
+
+
+def test_dataset_size_takes_that_many(here):
+    for index in range(6):
+        draw(f"in/{index}.png")
+    data.make(small(dataset_size=4))
+    assert len(faces()) == 4
+
+
+def test_idx_files_are_read_plain_and_zipped_with_their_labels(here):
+    images, labels = RNG.integers(0, 256, (5, 28, 28), dtype="uint8"), np.arange(5, dtype="uint8")
+    for opener, ending in (open, ""), (gzip.open, ".gz"):
+        with opener(f"x-images-idx3-ubyte{ending}", "wb") as file:
+            file.write(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+        with opener(f"x-labels-idx1-ubyte{ending}", "wb") as file:
+            file.write(struct.pack(">2I", 0x801, 5) + labels.tobytes())
+        data.make(small(images=f"x-images-idx3-ubyte{ending}", image_shape=(28, 28, 1)))
+        with h5py.File("data.hdf5") as file:
+            assert (file["faces"][..., 0] == images[file["labels"][:]]).all()
+            assert sorted(file["labels"]) == [0, 1, 2, 3, 4]
+
+
+def test_a_cut_idx_file_is_refused(here):
+    (here / "x-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 5, 28, 28) + bytes(100))
+    with pytest.raises(ValueError, match="no whole IDX file.*100 bytes"):
+        data.make(small(images="x-images-idx3-ubyte", image_shape=(28, 28, 1)))
+
+
+def test_several_processes_write_what_one_does(here, tiny, monkeypatch):
+    data.make(tiny(dataset_size=520))
+    several = faces("toyfaces.hdf5")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    data.make(tiny(dataset_size=520))
+    assert len(several) == 520 and (faces("toyfaces.hdf5") == several).all()
+
+
+def test_real_faces_are_read_where_there_are_some(here):
+    folder = os.environ.get("ANIME_FACES")
+    if not folder:
+        pytest.skip("the environment variable ANIME_FACES names no folder of real images")
+    data.make(override(Args, images=f"{folder}/*.jpg", dataset_size=300))
+    images = faces()
+    assert images.shape == (300, 64, 64, 3)
+    assert 20 < images.std() < 120 and len(np.unique(images.reshape(300, -1), axis=0)) == 300
+
+
+# ---- HDF5 -> batches
+
+@pytest.fixture
+def numbered(here):
+    """data.hdf5 with 11 images; all bytes of image k are k."""
+    with h5py.File("data.hdf5", "w") as file:
+        file["faces"] = np.arange(11, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 3), "uint8")
+
+
+def numbers(batches, count):
+    """Returns the numbers of the images in the first `count` batches, as a list of tuples."""
+    return [tuple(data.denormalize(batch)[:, 0, 0, 0]) for _, batch in zip(range(count), batches)]
+
+
+def test_each_pass_shows_each_image_once_in_an_order_of_its_own(numbered):
+    passes = numbers(data.batches(small()), 10)
+    first, second = sum(passes[:5], ()), sum(passes[5:], ())
+    assert len(set(first)) == len(set(second)) == 10  # of 11: five batches of two
+    assert first != second
+
+
+def test_starting_at_a_batch_continues_the_very_sequence(numbered):
+    whole = numbers(data.batches(small()), 20)
+    assert all(numbers(data.batches(small(), start), 3) == whole[start:start + 3] for start in (1, 4, 5, 13))
+    loaded = numbers(data.load(small(), 13).as_numpy_iterator(), 3)
+    assert loaded == whole[13:16]
+
+
+def test_another_seed_gives_another_order(numbered):
+    assert numbers(data.batches(small(seed=1)), 5) != numbers(data.batches(small()), 5)
+
+
+def test_load_gives_floats_between_minus_one_and_one(numbered):
+    batch = next(iter(data.load(small())))
+    assert batch.dtype == "float32" and batch.shape == (2, 8, 8, 3)
+    assert -1 <= batch.numpy().min() <= batch.numpy().max() <= 1
+
+
+def test_flip_mirrors_about_half_of_the_images(here):
+    pixels = np.zeros((64, 8, 8, 3), "uint8")
+    pixels[:, :, 0] = 255  # a white left edge
+    with h5py.File("data.hdf5", "w") as file:
+        file["faces"] = pixels
+    batch = next(data.batches(small(batch_size=64, flip=True)))
+    left, right = (batch[:, 0, 0, 0] == 1), (batch[:, 0, -1, 0] == 1)
+    assert (left ^ right).all() and 16 < right.sum() < 48
+
+
+def test_the_float_files_of_the_original_are_read(here):
+    values = np.float32(RNG.integers(0, 256, (4, 8, 8, 3)) / 128 - 1)  # as the original wrote them
+    with h5py.File("data.hdf5", "w") as file:
+        file["faces"] = values
+    batch = next(data.batches(small(batch_size=4)))
+    assert {image.tobytes() for image in batch} == {image.tobytes() for image in values}
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"batch_size": 12}, "`batch_size` must be at most the number of images.*batch_size=12.*11 images"),
+    ({"image_shape": (8, 8, 1)}, r"`image_shape` must be that of.*Set it to \(8, 8, 3\)"),
+    ({"data": "none.hdf5"}, "`data` is not there.*python data.py.*data=none.hdf5"),
+    ({"data": "text.hdf5"}, "`data` must be an HDF5 file with a dataset named faces.*data=text.hdf5"),
+    ({"data": "empty.hdf5"}, "`data` must be an HDF5 file with a dataset named faces"),
+    ({"data": "chunked.hdf5"}, "contiguous and uncompressed.*chunked"),
+])
+def test_a_file_that_does_not_fit_is_refused_with_what_to_do(numbered, here, changes, said):
+    (here / "text.hdf5").write_text("no HDF5")
+    (here / "empty.hdf5").touch()
+    with h5py.File("chunked.hdf5", "w") as file:
+        file.create_dataset("faces", data=faces(), chunks=(1, 8, 8, 3), compression="gzip")
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        data.load(small(**changes))

@@ -1,0 +1,245 @@
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import TINY, words
+from PIL import Image
+
+import args as constants
+import callbacks
+import data
+import gan
+import models
+
+ROOT = pathlib.Path(gan.__file__).parent
+
+
+@pytest.fixture
+def toys(here, tiny):
+    """A folder with toyfaces.hdf5."""
+    data.make(tiny())
+    return here
+
+
+def start(*more, **changes):
+    """Starts python gan.py ToyFaces with tiny nets in the current folder."""
+    return subprocess.Popen([sys.executable, ROOT / "gan.py", "ToyFaces", *words(TINY | changes), *more],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.005)
+
+
+def contents(snapshot):
+    """Returns {file and dataset: values} of all that a snapshot holds."""
+    values = {}
+    for path in sorted(snapshot.iterdir()):
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: values.update({f"{path.name}/{name}": item[()]})
+                            if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
+def assert_same_run(one, other, batch):
+    assert (one / "loss.csv").read_bytes() == (other / "loss.csv").read_bytes()
+    a, b = contents(one / "weights" / batch), contents(other / "weights" / batch)
+    assert a.keys() == b.keys() and len(a) > 100
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert (one / "dump.png").read_bytes() == (other / "dump.png").read_bytes()
+
+
+def test_a_killed_run_goes_on_bit_for_bit(toys, tiny):
+    gan.train_gan(tiny(name="whole", batches=24, dump_every=3))
+    killed = start(name="killed", batches=24, dump_every=3)
+    wait_for(toys / "runs/killed/weights/000009", killed)
+    killed.kill()
+    killed.wait()
+    assert not (toys / "runs/killed/weights/000024").exists()
+    again = start(name="killed", batches=24, dump_every=3)
+    assert again.wait() == 0, again.communicate()[0]
+    assert_same_run(toys / "runs/whole", toys / "runs/killed", "000024")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_batch_saves_and_says_how_to_go_on(toys, tiny, number):
+    run = toys / "runs/toyfaces"
+    process = start(batches=100000, dump_every=1000, archive_every=0)
+    deadline = time.monotonic() + 60
+    said = ""
+    while "/step" not in said:  # the first batch is learned
+        assert time.monotonic() < deadline
+        said += process.stdout.read(1)
+    process.send_signal(number)
+    said += process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number
+    batch = re.search(rf"Stopped by {number.name} after batch (\d+), which is saved in runs/toyfaces", said).group(1)
+    assert [snapshot.name for snapshot in callbacks.snapshots(run)] == [f"{int(batch):06d}"]
+    model = gan.train_gan(tiny(batches=int(batch) + 1, dump_every=1000, archive_every=0))
+    assert int(model.batch) == int(batch) + 1
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(toys, tiny):
+    for name, seed in ("one", 0), ("same", 0), ("other", 1):
+        data.make(tiny(seed=seed, data=f"{name}.hdf5"))
+        gan.train_gan(tiny(name=name, seed=seed, data=f"{name}.hdf5"))
+    one, same, other = ((toys / f"runs/{name}/loss.csv").read_text() for name in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_a_finished_run_is_left_as_it_is(toys, tiny, capsys):
+    gan.train_gan(tiny())
+    before = (toys / "runs/toyfaces/loss.csv").read_bytes()
+    assert int(gan.train_gan(tiny()).batch) == 4
+    assert "has learned 4 batches, all that were asked for" in capsys.readouterr().out
+    assert (toys / "runs/toyfaces/loss.csv").read_bytes() == before
+
+
+# ---- weights
+
+def test_weights_start_a_new_run_from_an_older_one(toys, tiny):
+    old = gan.train_gan(tiny(name="old"))
+    args = tiny(name="new", weights="runs/old/weights/000004", d_learning_rate=0.0, g_learning_rate=0.0, batches=1)
+    new = gan.train_gan(args)
+    assert int(new.batch) == 1
+    for a, b in zip(old.generator.trainable_weights, new.generator.trainable_weights):
+        assert (a.numpy() == b.numpy()).all()
+    for a, b in zip(old.discriminator.trainable_weights, new.discriminator.trainable_weights):
+        assert (a.numpy() == b.numpy()).all()
+
+
+@pytest.mark.parametrize("make, said", [
+    (lambda path: None, "There are no weights to load for the generator. Received: .*bad"),
+    (lambda path: path.write_text("text"), "doesn't fit the generator"),
+    (lambda path: models.build(constants.override(constants.Args, generator_filters=(8, 8, 8, 8)))
+     .generator.save_weights(path), "doesn't fit the generator"),
+    (lambda path: models.build(constants.override(constants.ToyFaces, **TINY | {"generator_extra_filters": ()}))
+     .generator.save_weights(path), "doesn't fit the generator"),
+])
+def test_weights_that_do_not_fit_are_refused(here, tiny, make, said):
+    make(here / "bad.weights.h5")
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        gan.load_weights(models.build(tiny()).generator, here / "bad.weights.h5")
+
+
+def keras_2_generator():
+    """The original's generator as its users have it, in Keras 2: z is an image of one pixel [forcecore nets.py]."""
+    import tf_keras
+    from tf_keras import layers
+
+    def finish(x):
+        return layers.LeakyReLU(alpha=0.2)(layers.BatchNormalization(momentum=0.3)(x))
+
+    z = layers.Input((1, 1, 100))
+    x = finish(layers.Conv2DTranspose(512, 4)(z))
+    for filters in (256, 128, 64):
+        x = finish(layers.Conv2DTranspose(filters, 4, strides=2, padding="same")(x))
+    x = finish(layers.Conv2D(64, 3, padding="same")(x))
+    return tf_keras.Model(z, layers.Conv2DTranspose(3, 4, strides=2, padding="same", activation="tanh")(x))
+
+
+def test_weights_of_the_original_draw_the_same_images(here):
+    original = keras_2_generator()
+    # Statistics and offsets other than those of an untrained network, so that none can be mixed up unseen.
+    rng = np.random.default_rng(0)
+    original.set_weights([weight + np.abs(rng.normal(0, 0.1, weight.shape)) if weight.ndim == 1 else weight
+                          for weight in original.get_weights()])
+    original.save_weights("gen.hdf5")
+    generator = models.build(constants.Args).generator
+    gan.load_weights(generator, "gen.hdf5")
+    z = tf.random.stateless_normal([4, 100], [0, 0])
+    difference = np.abs(generator(z, training=False) - original(z[:, None, None], training=False))
+    assert difference.max() < 1e-5
+
+
+# ---- pretraining
+
+def test_the_pretrained_generator_starts_the_game(toys, tiny):
+    args = tiny(pretrain_batches=6, d_learning_rate=0.0, g_learning_rate=0.0, batches=1)
+    gan.main(args)
+    folder = toys / "runs/toyfaces/pretrain"
+    assert {"originals.png", "reconstructions.png", "loss.csv", "generator.weights.h5"} \
+        <= {path.name for path in folder.iterdir()}
+    rows = (folder / "loss.csv").read_text().splitlines()
+    assert rows[0] == "batch,mse" and [row.split(",")[0] for row in rows[1:]] == ["2", "4", "6"]
+    pretrained, played = models.build(args), models.build(args)
+    fresh = pretrained.generator.trainable_weights[0].numpy()
+    gan.load_weights(pretrained.generator, folder / "generator.weights.h5")
+    callbacks.load_snapshot(played, callbacks.snapshots(toys / "runs/toyfaces")[-1])
+    for a, b in zip(pretrained.generator.trainable_weights, played.generator.trainable_weights):
+        assert (a.numpy() == b.numpy()).all()
+    assert (fresh != played.generator.trainable_weights[0].numpy()).any()
+
+
+# ---- generate
+
+def test_generate_writes_any_number_of_images_a_grid_and_a_walk(toys, tiny, capsys):
+    gan.train_gan(tiny())
+    folder = gan.generate(tiny(generate_count=19))  # no multiple of the batch of 8
+    assert sorted(path.name for path in folder.iterdir()) \
+        == [*(f"{index:05d}.png" for index in range(19)), "grid.png", "walk.png"]
+    assert folder == pathlib.Path("runs/toyfaces/generated/000004")
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    gan.generate(tiny(generate_count=3))
+    assert all((folder / name).read_bytes() == first[name] for name in first if name != "grid.png")
+    images = [np.asarray(Image.open(folder / f"{index:05d}.png")) for index in range(19)]
+    assert len({image.tobytes() for image in images}) == 19
+    walk = np.asarray(Image.open(folder / "walk.png"))
+    assert walk.shape == (2 * 64, 4 * 64, 3)
+    assert np.abs(np.int16(walk[:64, :64]) - images[0]).max() <= 1  # it starts at the first image, and
+    assert np.abs(np.int16(walk[64:, :64]) - images[1]).max() <= 1  # its second row at the second
+
+
+def test_generate_alone_takes_the_weights_that_are_named(toys, tiny):
+    gan.train_gan(tiny())
+    older = gan.generate(tiny(batches=0, weights="runs/toyfaces/weights/000002", generate_count=1))
+    newest = gan.generate(tiny(batches=0, generate_count=1))
+    assert (older.name, newest.name) == ("000002", "000004")
+    assert (older / "00000.png").read_bytes() != (newest / "00000.png").read_bytes()
+
+
+def test_generate_without_anything_to_draw_from_says_so(here, tiny):
+    with pytest.raises(FileNotFoundError, match="no snapshot to draw from.*name=toyfaces"):
+        gan.generate(tiny(generate_count=1))
+
+
+# ---- what to train on
+
+def test_with_nothing_to_train_on_it_takes_toy_faces_and_says_so(here, capsys):
+    chosen = gan.choose(constants.parse(["batches=7"]))
+    assert (chosen.name, chosen.data, chosen.batches) == ("toyfaces", "toyfaces.hdf5", 7)
+    said = capsys.readouterr().out
+    assert "training on toy faces" in said and "python data.py images=" in said and said.count("\n") == 1
+
+
+def test_nobody_trains_on_toys_unawares(here, tiny):
+    with pytest.raises(FileNotFoundError, match=r"images=mine/\*.jpg.*data=data.hdf5|data=data.hdf5.*images=mine"):
+        gan.main(constants.parse(["images=mine/*.jpg"]))
+    with pytest.raises(FileNotFoundError, match=f"images={re.escape(constants.DEFAULT_IMAGES)}.*data=mine.hdf5"):
+        gan.main(constants.parse(["data=mine.hdf5"]))
+    assert os.listdir() == []
+
+
+def test_an_embedded_dataset_is_made_anew_where_another_is_asked_for(here, tiny):
+    args = tiny(batches=0)
+    data.make(args)
+    assert data.is_current(args) and not data.is_current(tiny(dataset_size=40))
+    assert not data.is_current(tiny(seed=1))
+    assert data.is_current(constants.override(constants.Args, data="toyfaces.hdf5"))
+
+
+def test_a_user_s_mistake_is_one_line_and_exit_status_1(here):
+    process = start("bathces=5")
+    said = process.communicate()[0].splitlines()[-1]
+    assert process.returncode == 1 and said.startswith("gan.py: `bathces` is no constant of args.py; the nearest is")

@@ -1,0 +1,231 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from args import Args, override
+from models import adversarial, autoencoder, dcgan, latent, losses
+
+PYTORCH = {"use_bias": False, "generator_extra_filters": (), "g_leaky_slope": 0.0, "bn_epsilon": 1e-5}
+REAL = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)))
+
+
+def weights(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def equal(before, after):
+    return all((a == b).all() for a, b in zip(before, after, strict=True))
+
+
+def trainable(network):
+    return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+
+
+# ---- the networks
+
+def test_the_default_networks_have_the_weights_of_the_original():
+    assert dcgan.build_generator(Args).count_params() == 3_616_771
+    assert dcgan.build_discriminator(Args).count_params() == 2_768_321
+
+
+def test_without_biases_and_extra_layer_they_are_those_of_pytorch_examples():
+    args = override(Args, **PYTORCH)
+    assert trainable(dcgan.build_generator(args)) == 3_576_704
+    assert trainable(dcgan.build_discriminator(args)) == 2_765_568
+
+
+@pytest.mark.parametrize("shape, filters", [((64, 64, 3), (8, 8, 8, 8)), ((28, 28, 1), (8, 8)), ((96, 64, 3), (8,) * 5),
+                                            ((32, 48, 1), (8, 8, 8))])
+def test_the_generator_draws_any_multiple_of_its_upsampling(shape, filters):
+    args = override(Args, image_shape=shape, generator_filters=filters, discriminator_filters=(8, 8))
+    images = dcgan.build_generator(args)(tf.random.normal([2, 100]))
+    assert images.shape == (2, *shape)
+    assert dcgan.build_discriminator(args)(images).shape == (2, 1)
+    assert dcgan.build_encoder(args)(images).shape == (2, 100)
+
+
+def test_the_discriminator_judges_any_size():
+    args = override(Args, image_shape=(50, 41, 1), discriminator_filters=(8, 8, 8))
+    assert dcgan.build_discriminator(args)(tf.zeros([2, 50, 41, 1])).shape == (2, 1)
+
+
+@pytest.mark.parametrize("shape", [(64, 60, 3), (64, 64, 2)])
+def test_an_impossible_image_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"`image_shape` must be a multiple of 16 .*Received: image_shape=\(64, 6"):
+        dcgan.build_generator(override(Args, image_shape=shape))
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(ValueError, match="`network` must be one of dcgan.*network=dcgen"):
+        models.build(override(Args, network="dcgen"))
+
+
+def test_the_generator_ends_in_tanh_and_nothing_but_d_s_first_layer_lacks_batch_norm():
+    g, d = dcgan.build_generator(Args), dcgan.build_discriminator(Args)
+    assert g.layers[-1].activation is keras.activations.tanh
+    kinds = [type(layer).__name__ for layer in d.layers]
+    assert kinds[1:5] == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization"]
+    assert kinds.count("Conv2D") == 4 and kinds.count("BatchNormalization") == 3
+    assert not any("Pooling" in kind for kind in kinds)
+
+
+def test_the_networks_start_from_normal_weights_of_deviation_0_02():
+    kernel = dcgan.build_discriminator(Args).layers[3].kernel.numpy()
+    assert kernel.std() == pytest.approx(0.02, rel=0.01) and kernel.mean() == pytest.approx(0, abs=1e-4)
+
+
+# ---- z
+
+def test_z_is_drawn_as_named():
+    normal, uniform, binary = (latent.draw(kind, [200, 100], [1, 2]).numpy()
+                               for kind in ("normal", "uniform", "binary"))
+    assert normal.std() == pytest.approx(1, abs=0.02) and normal.mean() == pytest.approx(0, abs=0.02)
+    assert uniform.std() == pytest.approx(1 / 3 ** 0.5, abs=0.01) and -1 <= uniform.min() < uniform.max() < 1
+    assert 0.9 <= np.abs(binary).min() < np.abs(binary).max() <= 1.1
+    assert (binary > 0).mean() == pytest.approx(0.5, abs=0.02)
+    jitter = np.abs(binary) - 1
+    assert np.corrcoef(jitter.flat, np.sign(binary).flat)[0, 1] != pytest.approx(1, abs=0.5)
+    with pytest.raises(ValueError, match="`latent` must be normal, uniform or binary.*latent=gauss"):
+        latent.draw("gauss", [1, 1], [0, 0])
+
+
+def test_the_great_circle_keeps_the_length_and_the_ends():
+    start, end = np.float32([1, 0]), np.float32([0, 1])
+    walk = latent.slerp(start, end, [0, 0.5, 1])
+    assert walk == pytest.approx(np.float32([[1, 0], [0.5 ** 0.5, 0.5 ** 0.5], [0, 1]]), abs=1e-6)
+    assert latent.lerp(start, end, [0.5]) == pytest.approx(np.float32([[0.5, 0.5]]))
+    assert latent.slerp(start, 3 * start, [0.5]) == pytest.approx(np.float32([[2, 0]]))
+
+
+# ---- what D is told
+
+def test_labels_are_uniform_between_their_limits():
+    soft = losses.labels((0.7, 1.2), 10000, [0, 0]).numpy()
+    assert soft.shape == (10000, 1) and 0.7 <= soft.min() < 0.71 and 1.19 < soft.max() < 1.2
+    assert soft.mean() == pytest.approx(0.95, abs=0.01)
+    assert set(losses.labels((0.9, 0.9), 10, [0, 0]).numpy().flat) == {np.float32(0.9)}
+
+
+def test_cross_entropy_by_hand():
+    assert float(losses.cross_entropy([[0.9]], [[0.0]])) == pytest.approx(np.log(2))
+    # -(0.9 ln sigmoid(1) + 0.1 ln(1 - sigmoid(1))) = 0.9 * 0.31326 + 0.1 * 1.31326
+    assert float(losses.cross_entropy([[0.9]], [[1.0]])) == pytest.approx(0.41326, abs=1e-5)
+    assert float(losses.cross_entropy([[1.0]], [[-50.0]])) == pytest.approx(50)  # sigmoid first would stop at 16.1
+
+
+# ---- the step
+
+def test_d_step_leaves_g_untouched(tiny):
+    gan = models.build(tiny(g_learning_rate=0.0, ema_decay=0.0))
+    before = weights(gan.generator.trainable_weights), weights(gan.discriminator.trainable_weights)
+    gan.train_step(REAL)
+    assert equal(before[0], weights(gan.generator.trainable_weights))
+    assert not any((a == b).all() for a, b in zip(before[1], weights(gan.discriminator.trainable_weights))
+                   if a.ndim > 1)
+
+
+def test_g_step_leaves_d_untouched_even_its_moving_averages(tiny):
+    gan = models.build(tiny(d_learning_rate=0.0))
+    d, before = gan.discriminator, weights(gan.generator.trainable_weights)
+    twin = keras.models.clone_model(d)
+    twin.set_weights(d.get_weights())
+    fake = keras.models.clone_model(gan.generator)
+    fake.set_weights(gan.generator.get_weights())
+    fake = fake(gan.draw(8), training=True)
+    gan.train_step(REAL)
+    twin(REAL, training=True)  # what D's own step shows it: real, then fake, and no more
+    twin(fake, training=True)
+    for a, b in zip(weights(d.weights), weights(twin.weights)):
+        assert a == pytest.approx(b, abs=1e-6)
+    assert not any((a == b).all() for a, b in zip(before, weights(gan.generator.trainable_weights)) if a.ndim > 1)
+
+
+def test_fakes_cannot_change_what_d_says_of_reals(tiny):
+    """Batch norm sees real and fake apart [ganhacks 4]."""
+    one, other = models.build(tiny()), models.build(tiny())
+    for weight in other.generator.trainable_weights:
+        weight.assign(weight + 0.1)
+    logs, other_logs = one.train_step(REAL), other.train_step(REAL)
+    assert float(logs["d_loss_real"]) == float(other_logs["d_loss_real"])
+    assert float(logs["d_loss_fake"]) != float(other_logs["d_loss_fake"])
+
+
+def test_the_step_equals_the_textbook_with_a_second_generator_pass(tiny):
+    args = tiny(real_labels=(0.9, 0.9), fake_labels=(0.1, 0.1), ema_decay=0.0)
+    gan, plain = models.build(args), models.build(args)
+    for one in gan, plain:
+        one.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
+    g, d, z = plain.generator, plain.discriminator, plain.draw(8)
+    bce = keras.losses.BinaryCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        loss = (bce(0.9 * tf.ones([8, 1]), d(REAL, training=True))
+                + bce(0.1 * tf.ones([8, 1]), d(g(z, training=True), training=True))) / 2
+    for weight, gradient in zip(d.trainable_weights, tape.gradient(loss, d.trainable_weights)):
+        weight.assign(weight - 0.1 * gradient)
+    with tf.GradientTape() as tape:
+        loss = bce(tf.ones([8, 1]), d(g(z, training=True), training=True))
+    for weight, gradient in zip(g.trainable_weights, tape.gradient(loss, g.trainable_weights)):
+        weight.assign(weight - 0.1 * gradient)
+    logs = gan.train_step(REAL)
+    assert float(logs["g_loss"]) == pytest.approx(float(loss), rel=1e-5)
+    for network, same in (gan.generator, g), (gan.discriminator, d):
+        for a, b in zip(network.trainable_weights, same.trainable_weights):
+            assert a.numpy() == pytest.approx(b.numpy(), abs=1e-6)
+
+
+def test_both_optimizers_learn_in_fit(tiny):
+    gan = models.build(tiny())
+    gan.fit(tf.data.Dataset.from_tensors(REAL).repeat(), steps_per_epoch=3, verbose=0, shuffle=False)
+    assert int(gan.batch) == int(gan.d_optimizer.iterations) == int(gan.g_optimizer.iterations) == 3
+
+
+def test_random_numbers_depend_on_seed_batch_and_purpose_alone(tiny):
+    gan, other = models.build(tiny()), models.build(tiny(seed=1))
+    z = gan.draw(8).numpy()
+    assert (gan.draw(8).numpy() == z).all()
+    gan.batch.assign(1)
+    assert (gan.draw(8).numpy() != z).all() and (gan.draw(8, batch=0).numpy() == z).all()
+    assert (gan.draw(8, adversarial.GRID, 0).numpy() != z).all() and (other.draw(8).numpy() != z).all()
+
+
+def test_the_seed_draws_the_first_weights(tiny):
+    one, same, other = models.build(tiny()), models.build(tiny()), models.build(tiny(seed=1))
+    assert equal(weights(one.weights), weights(same.weights))
+    assert not equal(weights(one.weights), weights(other.weights))
+
+
+# ---- the averaged generator
+
+def test_the_average_moves_as_its_formula_says(tiny):
+    gan = models.build(tiny(ema_decay=0.25))
+    before = weights(gan.generator_ema.trainable_weights)
+    gan.train_step(REAL)
+    # After one batch (1 + 1) / (10 + 1) = 0.18 is below 0.25, after 20 it is above.
+    for b, w, a in zip(before, gan.generator.trainable_weights, gan.generator_ema.trainable_weights):
+        assert a.numpy() == pytest.approx(2 / 11 * b + 9 / 11 * w.numpy(), abs=1e-6)
+    gan.batch.assign(20)
+    before = weights(gan.generator_ema.trainable_weights)
+    gan.train_step(REAL)
+    for b, w, a in zip(before, gan.generator.trainable_weights, gan.generator_ema.trainable_weights):
+        assert a.numpy() == pytest.approx(0.25 * b + 0.75 * w.numpy(), abs=1e-6)
+
+
+def test_settling_gives_the_average_the_statistics_of_its_own_images(tiny):
+    gan = models.build(tiny())
+    gan.settle()
+    z = gan.draw(256, adversarial.STATISTICS)
+    settled = gan.generator_ema(z, training=False).numpy()
+    assert settled == pytest.approx(gan.generator(z, training=True).numpy(), abs=1e-5)
+    assert gan.sample(z[:4]).numpy() == pytest.approx(settled[:4], abs=1e-5)
+
+
+# ---- the pretraining
+
+def test_the_autoencoder_learns_to_reproduce(tiny):
+    model = models.build_autoencoder(tiny())
+    smooth = np.float32(np.linspace(-1, 1, 64)[None, :, None, None] * np.ones((8, 64, 64, 3)))
+    errors = [float(model.train_step(smooth)["mse"]) for _ in range(30)]
+    assert isinstance(model, autoencoder.Autoencoder) and int(model.batch) == 30
+    assert errors[-1] < 0.5 * errors[0]
