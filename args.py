@@ -21,10 +21,15 @@ def constants(args):
             if not name.startswith("__") and cls is not object}
 
 
+# Numbers that must be at least 1. None may be negative.
+POSITIVE = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters", "discriminator_filters",
+            "kernel_size", "batch_size", "dump_every", "grid", "keep_snapshots"}
+
+
 def _same_kind(value, default):
     """Tells whether `value` may stand where `default` stood: the same type, an int for a float, tuples by element."""
     if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(_same_kind(item, default[0]) for item in value if default)
+        return isinstance(value, tuple) and all(_same_kind(item, default[0]) for item in value)
     if type(default) is float:
         return type(value) in (int, float)
     return type(value) is type(default)
@@ -74,14 +79,14 @@ class Args:
     pretrain_learning_rate = 1e-3  # Adam [forcecore gan.py]
     batches = 10000               # of the game in all, 0 = skip; good faces by 1,500, better ones by 10,000 [forcecore]
     dump_every = 50               # batches between grids, snapshots, rows of loss.csv; 10 [forcecore gan.py]
-    grid = (8, 8)                 # rows and columns of a sample grid; (4, 4) [forcecore gan.py]
+    grid = (4, 8)                 # rows and columns of a sample grid: 32 faces are 300 kB; (4, 4) [forcecore gan.py]
     keep_snapshots = 10           # the newest that stay [forcecore gan.py]
     archive_every = 1000          # batches between snapshots that stay for good, 0 = none [guess]
     weights = ""                  # a snapshot folder to start from, such as runs/anime64/weights/004000; "" = afresh
     generate_count = 0            # images to draw after training, 0 = skip
 
     def __init_subclass__(cls):
-        """Refuses a constant that Args doesn't have, or one of another type."""
+        """Refuses a constant that Args doesn't have, one of another type, and one that can't be meant."""
         known = constants(Args)
         for name, value in vars(cls).items():
             if name.startswith("__"):
@@ -93,6 +98,13 @@ class Args:
             if not _same_kind(value, known[name]):
                 raise ValueError(f"`{name}` must be of type {type(known[name]).__name__}, as {known[name]!r}. "
                                  f"Received: {name}={value!r} of type {type(value).__name__}")
+            if isinstance(value, tuple) and len(value) != len(known[name]) and not name.endswith("_filters"):
+                raise ValueError(f"`{name}` must have {len(known[name])} values, as {known[name]!r}. "
+                                 f"Received: {name}={value!r}")
+            least = 1 if name in POSITIVE else 0
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(not isinstance(number, str) and number < least for number in numbers):
+                raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value!r}")
 
 
 class ToyFaces(Args):

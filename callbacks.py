@@ -38,13 +38,12 @@ def run_folder(args):
 
 
 @contextlib.contextmanager
-def open_run(args, values, may_differ=MAY_DIFFER):
+def open_run(args, values):
     """Opens runs/<name> for one process alone, and refuses one that was begun with other constants.
 
     Args:
         args: the constants, a class.
         values: them as a dict, see args.constants.
-        may_differ: names of the constants that may differ from those of args.json.
 
     Yields:
         The folder, a Path; its args.json holds `values`.
@@ -62,7 +61,9 @@ def open_run(args, values, may_differ=MAY_DIFFER):
             except BlockingIOError:
                 raise ValueError(f"{folder} is in use by another process. Wait for it, or choose another `name`. "
                                  f"Received: name={args.name}") from None
-        _guard(folder / "args.json", args, json.loads(json.dumps(values)), may_differ)
+        refuse_other_constants(folder, values)
+        (folder / ".args.json").write_text(json.dumps(values, indent=1))
+        os.replace(folder / ".args.json", folder / "args.json")
         for leftover in folder.rglob(".*.tmp"):  # a snapshot that a kill left half written
             shutil.rmtree(leftover)
         yield folder
@@ -71,22 +72,22 @@ def open_run(args, values, may_differ=MAY_DIFFER):
             os.close(lock)
 
 
-def _guard(path, args, values, may_differ):
-    if path.exists():
-        begun_with = {name: value for name, value in json.loads(path.read_text()).items()}
-        differences = [f"  {name}: {begun_with[name]!r} in {path}, {values[name]!r} now" for name in values
-                       if name in begun_with and begun_with[name] != values[name] and name not in may_differ]
-        if differences:
-            raise ValueError("\n".join([f"{path.parent} was begun with other constants. Set these back to go on with "
-                                        "it, or choose another `name` for a new run:", *differences]))
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1))
-    os.replace(temporary, path)
+def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
+    """Raises ValueError, with each difference, where the run in `folder` has snapshots made with other constants."""
+    path = folder / "args.json"
+    if not path.exists() or not any(folder.rglob("weights/*")):
+        return
+    begun_with, values = json.loads(path.read_text()), json.loads(json.dumps(values))
+    differences = [f"  {name}: {begun_with[name]!r} in {path}, {values[name]!r} now" for name in values
+                   if name in begun_with and begun_with[name] != values[name] and name not in may_differ]
+    if differences:
+        raise ValueError("\n".join([f"{folder} was begun with other constants. Set these back to go on with it, or "
+                                    "choose another `name` for a new run:", *differences]))
 
 
 def snapshots(folder):
     """Returns the snapshot folders below `folder`/weights, oldest first."""
-    return sorted(path for path in folder.glob("weights/*") if path.name.isdigit())
+    return sorted((path for path in folder.glob("weights/*") if path.name.isdigit()), key=lambda path: int(path.name))
 
 
 def save_snapshot(model, folder):

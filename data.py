@@ -98,7 +98,7 @@ def read_image(path, image_shape, crop="center"):
     return np.asarray(image).reshape(image_shape)
 
 
-def _read_chunk(paths, image_shape, crop):
+def read_chunk(paths, image_shape, crop):
     """Reads some files: returns (images [count, *image_shape], the paths that were read, {path: why it was not})."""
     images, read, skipped = [], [], {}
     for path in paths:
@@ -112,11 +112,11 @@ def _read_chunk(paths, image_shape, crop):
     return np.array(images, "uint8").reshape(-1, *image_shape), read, skipped
 
 
-def _toy_chunk(start, count, seed):
+def toy_chunk(start, count, seed):
     return toyfaces.sample(count, seed, start)
 
 
-def _in_parallel(function, tasks):
+def in_parallel(function, tasks):
     """Yields function(*task) of every task, in order, from as many processes as there are cores."""
     tasks = collections.deque(tasks)
     workers = min(os.cpu_count() or 1, len(tasks))
@@ -162,17 +162,17 @@ def _files(args, paths, attributes):
     seen, skipped, duplicates = set(), {}, 0
     progress = _Progress(len(paths))
     tasks = [(paths[i:i + CHUNK], args.image_shape, args.crop) for i in range(0, len(paths), CHUNK)]
-    for images, read, bad in _in_parallel(_read_chunk, tasks):
+    for images, read, bad in in_parallel(read_chunk, tasks):
         digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
         new = [digest not in seen and not seen.add(digest) for digest in digests]
         duplicates += len(new) - sum(new)
-        progress.add(len(read) + len(bad))
         for path, why in bad.items():
-            print(f"\nskipped {path}: {why}", end="")
+            print(f"\rskipped {path}: {why}".ljust(50))  # over the line of the progress
         skipped |= bad
+        progress.add(len(read) + len(bad))
         labels = [folders.index(os.path.basename(os.path.dirname(path))) for path in read]
         yield images[new], {"labels": np.uint16(labels)[new]} if len(folders) > 1 else {}
-    print(f"{'' if not skipped else chr(10)}{len(seen)} images kept, {duplicates} exact duplicates dropped, "
+    print(f"{len(seen)} images kept, {duplicates} exact duplicates dropped, "
           f"{len(skipped)} files skipped")
     attributes |= {"duplicates": duplicates, "skipped": len(skipped)}
     if len(folders) > 1:
@@ -226,7 +226,7 @@ def _toyfaces(args, paths, attributes):
     count = args.dataset_size or 10000
     progress = _Progress(count)
     tasks = [(start, min(CHUNK, count - start), args.seed) for start in range(0, count, CHUNK)]
-    for images, factors in _in_parallel(_toy_chunk, tasks):
+    for images, factors in in_parallel(toy_chunk, tasks):
         yield images, {"labels": np.uint16(factors[:, 0]), "factors": factors}
         progress.add(len(images))
     attributes["label_names"] = list(toyfaces.FACTORS["hair_color"])

@@ -112,30 +112,31 @@ def generate(args):
     They come from the run's newest snapshot, or, where nothing is to be trained, from `weights`. Image k is the same
     for any `generate_count`; another `seed` than the run's draws others, into a folder of their own.
     """
-    with callbacks.open_run(args, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed"}) as run:
-        newest = callbacks.snapshots(run)[-1:]
-        if not newest and not args.weights:
-            raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
-                                    f"`weights`. Received: name={args.name}, weights={args.weights!r}")
-        snapshot = pathlib.Path(args.weights) if args.weights and not args.batches else newest[0]
-        gan = models.build(args)
-        load_networks(gan, snapshot)
-        folder = run / "generated" / snapshot.name
-        folder.mkdir(parents=True, exist_ok=True)
-        rows, columns = args.grid
-        z = np.concatenate([gan.draw(args.batch_size, GENERATE, batch)
-                            for batch in range(-(-max(args.generate_count, rows) // args.batch_size))])
-        first = []
-        for start in range(0, args.generate_count, args.batch_size):
-            images = np.asarray(gan.sample(z[start:start + args.batch_size]))[:args.generate_count - start]
-            first.extend(images[:max(0, rows * columns - len(first))])
-            for index, image in enumerate(images, start):
-                data.save_png(data.denormalize(image), folder / f"{index:05d}.png")
-        data.save_grid(np.stack(first), folder / "grid.png", columns)
-        # Each row walks from its own z to that of the next, and the last one home.
-        fractions = np.arange(columns) / columns
-        walk = [gan.sample(latent.slerp(z[row], z[(row + 1) % rows], fractions)) for row in range(rows)]
-        data.save_grid(np.concatenate(walk), folder / "walk.png", columns)
+    run = callbacks.run_folder(args)
+    callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed"})
+    newest = callbacks.snapshots(run)[-1:]
+    if not newest and not args.weights:
+        raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
+                                f"`weights`. Received: name={args.name}, weights={args.weights!r}")
+    snapshot = pathlib.Path(args.weights) if args.weights and not args.batches else newest[0]
+    gan = models.build(args)
+    load_networks(gan, snapshot)
+    folder = run / "generated" / snapshot.name
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, columns = args.grid
+    batches = -(-max(args.generate_count, rows) // args.batch_size)
+    z = np.concatenate([gan.draw(args.batch_size, GENERATE, batch) for batch in range(batches)])
+    first = []
+    for start in range(0, args.generate_count, args.batch_size):
+        images = np.asarray(gan.sample(z[start:start + args.batch_size]))[:args.generate_count - start]
+        first.extend(images[:rows * columns - len(first)] if len(first) < rows * columns else [])
+        for index, image in enumerate(images, start):
+            data.save_png(data.denormalize(image), folder / f"{index:05d}.png")
+    data.save_grid(np.stack(first), folder / "grid.png", columns)
+    # Each row walks from its own z to that of the next, and the last one home.
+    fractions = np.arange(columns) / columns
+    walk = [gan.sample(latent.slerp(z[row], z[(row + 1) % rows], fractions)) for row in range(rows)]
+    data.save_grid(np.concatenate(walk), folder / "walk.png", columns)
     print(f"{folder}: {args.generate_count} images, grid.png and walk.png")
     return folder
 

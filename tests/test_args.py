@@ -40,6 +40,17 @@ def test_a_wrong_type_is_refused_with_both_types(changes, said):
         override(Args, **changes)
 
 
+@pytest.mark.parametrize("changes, said", [
+    ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
+    ({"grid": (4, 0)}, "`grid` must be at least 1"),
+    ({"batches": -1}, "`batches` must be at least 0"),
+    ({"real_labels": (0.9,)}, r"`real_labels` must have 2 values, as \(0.9, 0.9\)"),
+])
+def test_what_cannot_be_meant_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        override(Args, **changes)
+
+
 def test_an_int_stands_for_a_float():
     assert override(Args, ema_decay=0, real_labels=(1, 1)).real_labels == (1, 1)
 

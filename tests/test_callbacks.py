@@ -69,6 +69,18 @@ def test_a_half_written_snapshot_is_no_snapshot_and_is_swept_away(toys, tiny):
         assert names(run / "weights") == []
 
 
+def test_a_run_that_never_came_to_a_snapshot_may_begin_otherwise(toys, tiny):
+    for args in tiny(), tiny(beta_1=0.9):
+        with callbacks.open_run(args, constants.constants(args)) as run:
+            assert json.loads((run / "args.json").read_text())["beta_1"] == args.beta_1
+
+
+def test_snapshots_are_in_the_order_of_their_batches(here):
+    for name in ("1000000", "999999", "000050", ".000060.tmp"):
+        (here / "weights" / name).mkdir(parents=True)
+    assert [path.name for path in callbacks.snapshots(here)] == ["000050", "999999", "1000000"]
+
+
 def test_other_constants_are_refused_with_each_difference(toys, tiny):
     gan.train_gan(tiny(batches=2))
     with pytest.raises(ValueError) as error:

@@ -209,6 +209,15 @@ def test_generate_alone_takes_the_weights_that_are_named(toys, tiny):
     assert (older / "00000.png").read_bytes() != (newest / "00000.png").read_bytes()
 
 
+def test_generate_may_draw_while_the_run_goes_on(toys, tiny):
+    args = tiny()
+    gan.train_gan(args)
+    with callbacks.open_run(args, constants.constants(args)):
+        assert (gan.generate(tiny(generate_count=1)) / "00000.png").exists()
+    with pytest.raises(ValueError, match="beta_1"):
+        gan.generate(tiny(generate_count=1, beta_1=0.9))
+
+
 def test_generate_without_anything_to_draw_from_says_so(here, tiny):
     with pytest.raises(FileNotFoundError, match="no snapshot to draw from.*name=toyfaces"):
         gan.generate(tiny(generate_count=1))
