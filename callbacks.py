@@ -177,8 +177,8 @@ class LossLog(Dump):
         self._plot()
 
     def _plot(self):
-        figure = matplotlib.figure.Figure(figsize=(8, 4), dpi=80, layout="constrained")
-        axes = figure.subplots()
+        figure = matplotlib.figure.Figure(figsize=(8, 4), dpi=80)
+        axes = figure.add_axes((0.08, 0.13, 0.9, 0.84))
         batches = [int(row["batch"]) for row in self.rows]
         for name in self.model.losses_logged:
             axes.plot(batches, [float(row[name]) for row in self.rows], label=name, linewidth=1)

@@ -19,6 +19,9 @@ import models  # noqa: E402
 from models import latent  # noqa: E402
 from models.adversarial import GENERATE  # noqa: E402
 
+# What a training does at a dump, in this order: the watch looks before anything is written.
+DUMPS = (callbacks.SettleAverage, callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpSamples,
+         callbacks.DumpWeights)
 LEGACY = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}  # the original's file names [forcecore args.py]
 
 
@@ -80,7 +83,7 @@ def pretrain_gen(args):
         for snapshot in callbacks.snapshots(folder)[-1:]:
             callbacks.load_snapshot(autoencoder, snapshot)
         fit(args, autoencoder, folder, args.pretrain_batches,
-            [callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights])
+            (callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
         autoencoder.generator.save_weights(folder / "generator.weights.h5")
 
 
@@ -100,9 +103,7 @@ def train_gan(args):
             load_weights(gan.generator, pretrained)
             if gan.generator_ema:
                 gan.generator_ema.set_weights(gan.generator.get_weights())
-        fit(args, gan, folder, args.batches,
-            [callbacks.SettleAverage, callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpSamples,
-             callbacks.DumpWeights])
+        fit(args, gan, folder, args.batches, DUMPS)
     return gan
 
 

@@ -116,6 +116,7 @@ class GAN(keras.Model):
         for average, weight in zip(self.generator_ema.trainable_variables, self.generator.trainable_variables):
             average.assign(weight + decay * (average - weight))
 
+    @tf.function
     def settle(self):
         """Estimates anew the batch-norm statistics of the averaged generator, which no step has trained, on 256 z."""
         if self.generator_ema:
