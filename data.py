@@ -9,6 +9,7 @@ args.py. The file holds
 """
 import collections
 import concurrent.futures
+import contextlib
 import glob
 import gzip
 import hashlib
@@ -116,6 +117,19 @@ def toy_chunk(start, count, seed):
     return toyfaces.sample(count, seed, start)
 
 
+@contextlib.contextmanager
+def _alone(function):
+    """Keeps new processes from importing the script that was started, with all of its TensorFlow, for a function
+    that lives in this module: they find the script by the __file__ of __main__."""
+    main = sys.modules["__main__"]
+    path = None if function.__module__ == "__main__" else vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        if path:
+            main.__file__ = path
+
+
 def in_parallel(function, tasks):
     """Yields function(*task) of every task, in order, from as many processes as there are cores."""
     tasks = collections.deque(tasks)
@@ -124,7 +138,7 @@ def in_parallel(function, tasks):
         yield from (function(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process in which TensorFlow runs may hang
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         running = collections.deque()
         while tasks or running:
             while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
