@@ -74,15 +74,18 @@ def open_run(args, values):
 
 def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
     """Raises ValueError, with each difference, where the run in `folder` has snapshots made with other constants."""
-    path = folder / "args.json"
-    if not path.exists() or not any(folder.rglob("weights/*")):
-        return
-    begun_with, values = json.loads(path.read_text()), json.loads(json.dumps(values))
-    differences = [f"  {name}: {begun_with[name]!r} in {path}, {values[name]!r} now" for name in values
-                   if name in begun_with and begun_with[name] != values[name] and name not in may_differ]
+    begun, values = begun_with(folder), json.loads(json.dumps(values))
+    differences = [f"  {name}: {begun[name]!r} in {folder}/args.json, {values[name]!r} now" for name in values
+                   if name in begun and begun[name] != values[name] and name not in may_differ]
     if differences:
         raise ValueError("\n".join([f"{folder} was begun with other constants. Set these back to go on with it, or "
                                     "choose another `name` for a new run:", *differences]))
+
+
+def begun_with(folder):
+    """Returns {name: value} of the constants that the run in `folder` has snapshots of; empty where it has none."""
+    path = folder / "args.json"
+    return json.loads(path.read_text()) if path.exists() and any(folder.rglob("weights/*")) else {}
 
 
 def snapshots(folder):
@@ -160,12 +163,13 @@ class LossLog(Dump):
             with open(self.path, newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if None not in row.values()
                              and int(row["batch"]) <= self.start]
-            self._write(self.rows, "w", header=bool(self.rows))
+            self._write(self.folder / ".loss.csv", "w", self.rows)
+            os.replace(self.folder / ".loss.csv", self.path)
 
-    def _write(self, rows, mode, header):
-        with open(self.path, mode, newline="") as file:
-            writer = csv.DictWriter(file, rows[0] if rows else [], lineterminator="\n")
-            if header:
+    def _write(self, path, mode, rows):
+        with open(path, mode, newline="") as file:
+            writer = csv.DictWriter(file, ["batch", *self.model.losses_logged], lineterminator="\n")
+            if not file.tell():
                 writer.writeheader()
             writer.writerows(rows)
 
@@ -173,7 +177,7 @@ class LossLog(Dump):
         # Nine digits: each float32 has a text of its own.
         row = {"batch": str(batch)} | {name: f"{float(logs[name]):.9g}" for name in self.model.losses_logged}
         self.rows.append(row)
-        self._write([row], "a", header=len(self.rows) == 1)
+        self._write(self.path, "a", [row])
         self._plot()
 
     def _plot(self):

@@ -261,14 +261,6 @@ def find(args):
     return sorted(path for path in glob.glob(args.images, recursive=True) if not os.path.isdir(path))
 
 
-def is_current(args):
-    """Tells whether `data` is there; an embedded dataset must also have been made as `args` asks."""
-    if not os.path.exists(args.data) or args.images not in EMBEDDED:
-        return os.path.exists(args.data)
-    with h5py.File(args.data, "r") as file:
-        return all(file.attrs.get(name) == getattr(args, name) for name in ("images", "dataset_size", "seed"))
-
-
 # ---- images -> HDF5
 
 def make(args):
@@ -327,6 +319,24 @@ def make(args):
 
 # ---- HDF5 -> batches
 
+def _no_faces(args, error):
+    return ValueError(f"`data` must be an HDF5 file with a dataset named faces. Make it anew with: python data.py. "
+                      f"Received: data={args.data} ({error})")
+
+
+def attributes(args):
+    """Returns what `data` says of its origin: {"images", "dataset_size", "seed", ...}, empty for a file not ours.
+
+    Raises:
+        ValueError: where the file is no HDF5.
+    """
+    try:
+        with h5py.File(args.data, "r") as file:
+            return dict(file.attrs)
+    except OSError as error:
+        raise _no_faces(args, error) from None
+
+
 def open_faces(args):
     """Opens the images of `data` as a memory map: uint8 [count, *image_shape], or float32 in [-1, 1] as the original
     project wrote them.
@@ -342,8 +352,7 @@ def open_faces(args):
             faces = file["faces"]
             shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
     except (OSError, KeyError) as error:
-        raise ValueError(f"`data` must be an HDF5 file with a dataset named faces. {remedy}. "
-                         f"Received: data={args.data} ({error})") from None
+        raise _no_faces(args, error) from None
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
                          f"file anew with python data.py. Received: image_shape={args.image_shape}, "

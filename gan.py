@@ -111,10 +111,10 @@ def generate(args):
     """Draws `generate_count` images, a grid of the first and a great-circle walk; returns their folder.
 
     They come from the run's newest snapshot, or, where nothing is to be trained, from `weights`. Image k is the same
-    for any `generate_count`; another `seed` than the run's draws others, into a folder of their own.
+    for any `generate_count`. Another `seed` than the run's, or another run's weights, have a folder of their own.
     """
     run = callbacks.run_folder(args)
-    callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed"})
+    callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed", "grid"})
     newest = callbacks.snapshots(run)[-1:]
     if not newest and not args.weights:
         raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
@@ -123,6 +123,10 @@ def generate(args):
     gan = models.build(args)
     load_networks(gan, snapshot)
     folder = run / "generated" / snapshot.name
+    if snapshot.resolve().parent != (run / "weights").resolve():
+        folder = folder.with_name(f"{snapshot.resolve().parents[1].name}-{snapshot.name}")
+    if args.seed != callbacks.begun_with(run).get("seed", args.seed):
+        folder = folder.with_name(f"{folder.name}-seed{args.seed}")
     folder.mkdir(parents=True, exist_ok=True)
     rows, columns = args.grid
     batches = -(-max(args.generate_count, rows) // args.batch_size)
@@ -144,7 +148,7 @@ def generate(args):
 
 def choose(args):
     """Returns `args`, or the preset ToyFaces where nothing was set and nothing is there to train on."""
-    if data.is_current(args) or data.EMBEDDED.get(args.images) or data.find(args):
+    if os.path.exists(args.data) or args.images in data.EMBEDDED or data.find(args):
         return args
     if (args.images, args.data) != (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA) \
             or callbacks.run_folder(args).exists():
@@ -156,12 +160,29 @@ def choose(args):
     return constants.override(constants.ToyFaces, **changes)
 
 
+def prepare(args):
+    """Makes `data` where it isn't there, and anew where it is an embedded dataset of another size or seed.
+
+    Raises:
+        ValueError: where `data` was made from other images than `images`, once that is set, names.
+    """
+    if os.path.exists(args.data):
+        made_from = data.attributes(args)
+        source = made_from.get("images", args.images)
+        if args.images not in (constants.DEFAULT_IMAGES, source):
+            raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
+                             f"`data`. Received: images={args.images}, data={args.data} made from {source}")
+        if source not in data.EMBEDDED or args.images not in data.EMBEDDED \
+                or all(made_from[name] == getattr(args, name) for name in ("dataset_size", "seed")):
+            return
+    data.make(args)
+
+
 def main(args):
     """The menu: four verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
     if args.pretrain_batches or args.batches:
-        if not data.is_current(args):
-            data.make(args)
+        prepare(args)
     if args.pretrain_batches:
         pretrain_gen(args)
     if args.batches:

@@ -207,6 +207,16 @@ def test_generate_alone_takes_the_weights_that_are_named(toys, tiny):
     newest = gan.generate(tiny(batches=0, generate_count=1))
     assert (older.name, newest.name) == ("000002", "000004")
     assert (older / "00000.png").read_bytes() != (newest / "00000.png").read_bytes()
+    other = gan.generate(tiny(name="other", batches=0, generate_count=1, weights="runs/toyfaces/weights/000002"))
+    assert other == pathlib.Path("runs/other/generated/toyfaces-000002")
+    assert (other / "00000.png").read_bytes() == (older / "00000.png").read_bytes()
+
+
+def test_another_seed_draws_other_images_into_a_folder_of_their_own(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    own, others = gan.generate(tiny(generate_count=1)), gan.generate(tiny(generate_count=1, seed=1))
+    assert (own.name, others.name) == ("000002", "000002-seed1")
+    assert (own / "00000.png").read_bytes() != (others / "00000.png").read_bytes()
 
 
 def test_generate_may_draw_while_the_run_goes_on(toys, tiny):
@@ -241,11 +251,24 @@ def test_nobody_trains_on_toys_unawares(here, tiny):
 
 
 def test_an_embedded_dataset_is_made_anew_where_another_is_asked_for(here, tiny):
-    args = tiny(batches=0)
-    data.make(args)
-    assert data.is_current(args) and not data.is_current(tiny(dataset_size=40))
-    assert not data.is_current(tiny(seed=1))
-    assert data.is_current(constants.override(constants.Args, data="toyfaces.hdf5"))
+    for changes in {}, {"dataset_size": 40}, {"dataset_size": 40, "seed": 1}:
+        gan.prepare(tiny(**changes))
+        made = os.stat("toyfaces.hdf5").st_ino
+        assert data.attributes(tiny())["dataset_size"] == changes.get("dataset_size", 32)
+        gan.prepare(tiny(**changes))
+        assert os.stat("toyfaces.hdf5").st_ino == made  # it was left as it is
+    gan.prepare(constants.override(constants.Args, data="toyfaces.hdf5"))
+    assert os.stat("toyfaces.hdf5").st_ino == made
+
+
+def test_data_of_other_images_is_neither_used_nor_overwritten(here, tiny):
+    os.mkdir("mine")
+    Image.new("RGB", (64, 64)).save("mine/face.png")
+    data.make(constants.override(constants.Args, images="mine/*"))
+    before = (here / "data.hdf5").read_bytes()
+    with pytest.raises(ValueError, match=r"`data` was made from other images.*images=toyfaces.*made from mine/\*"):
+        gan.main(tiny(data="data.hdf5"))
+    assert (here / "data.hdf5").read_bytes() == before
 
 
 def test_a_user_s_mistake_is_one_line_and_exit_status_1(here):
