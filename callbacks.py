@@ -85,7 +85,8 @@ def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
 def begun_with(folder):
     """Returns {name: value} of the constants that the run in `folder` has snapshots of; empty where it has none."""
     path = folder / "args.json"
-    return json.loads(path.read_text()) if path.exists() and any(folder.rglob("weights/*")) else {}
+    begun = snapshots(folder) or snapshots(folder / "pretrain")
+    return json.loads(path.read_text()) if begun and path.exists() else {}
 
 
 def snapshots(folder):
