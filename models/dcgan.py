@@ -12,7 +12,11 @@ def _initializer(args):
     """Returns the initializer named by `args.kernel_initializer`; "normal" is N(0, 0.02) [Radford 2015 s4]."""
     if args.kernel_initializer == "normal":
         return keras.initializers.RandomNormal(stddev=0.02)
-    return keras.initializers.get(args.kernel_initializer)
+    try:
+        return keras.initializers.get(args.kernel_initializer)
+    except ValueError:
+        raise ValueError(f"`kernel_initializer` must be normal or a name of Keras', such as glorot_uniform. "
+                         f"Received: kernel_initializer={args.kernel_initializer}") from None
 
 
 def _normalize_and_activate(x, args, slope):

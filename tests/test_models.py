@@ -57,9 +57,11 @@ def test_an_impossible_image_shape_is_refused(shape):
         dcgan.build_generator(override(Args, image_shape=shape))
 
 
-def test_an_unknown_network_is_refused():
+def test_an_unknown_network_or_initializer_is_refused():
     with pytest.raises(ValueError, match="`network` must be one of dcgan.*network=dcgen"):
         models.build(override(Args, network="dcgen"))
+    with pytest.raises(ValueError, match="`kernel_initializer` must be normal or .*kernel_initializer=glorot"):
+        models.build(override(Args, kernel_initializer="glorot"))
 
 
 def test_the_generator_ends_in_tanh_and_nothing_but_d_s_first_layer_lacks_batch_norm():
