@@ -26,6 +26,12 @@ POSITIVE = {"image_shape", "latent_dim", "generator_filters", "generator_extra_f
             "kernel_size", "batch_size", "dump_every", "grid", "keep_snapshots"}
 
 
+def changes(args):
+    """Returns {name: value} of the constants that `args` sets beyond those of Args itself."""
+    above = args.__mro__[:args.__mro__.index(Args)]
+    return {name: value for cls in reversed(above) for name, value in vars(cls).items() if not name.startswith("__")}
+
+
 def _same_kind(value, default):
     """Tells whether `value` may stand where `default` stood: the same type, an int for a float, tuples by element."""
     if isinstance(default, tuple):

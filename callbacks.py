@@ -1,6 +1,7 @@
 """Memory: what fit does on the side, and the run folder it fills: grids, snapshots, losses, and a watch for failure.
 
-A dump happens when `batch % dump_every == 0` and at the last batch. Whatever is written appears whole or not at all.
+A dump happens when `batch % dump_every == 0` and at the last batch. Pictures and snapshots appear whole or not at all;
+loss.csv and health.log grow by a line.
 """
 import contextlib
 import csv
@@ -14,7 +15,6 @@ import h5py
 import keras
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 import data
@@ -33,7 +33,13 @@ FRAMES = 100  # of film.webp at the most: ten seconds
 # ---- the run folder
 
 def run_folder(args):
-    """Returns the folder of the run, runs/<name>, as a Path."""
+    """Returns the folder of the run, runs/<name>, as a Path.
+
+    Raises:
+        ValueError: where `name` is no name of a single folder.
+    """
+    if args.name in ("", ".", "..") or pathlib.Path(args.name).name != args.name:
+        raise ValueError(f"`name` must be the name of a folder, which will be in runs. Received: name={args.name!r}")
     return pathlib.Path("runs") / args.name
 
 
@@ -64,8 +70,8 @@ def open_run(args, values):
         refuse_other_constants(folder, values)
         (folder / ".args.json").write_text(json.dumps(values, indent=1))
         os.replace(folder / ".args.json", folder / "args.json")
-        for leftover in folder.rglob(".*.tmp"):  # a snapshot that a kill left half written
-            shutil.rmtree(leftover)
+        for leftover in [*folder.glob("weights/.*.tmp"), *folder.glob("pretrain/weights/.*.tmp")]:
+            shutil.rmtree(leftover)  # a snapshot that a kill left half written
         yield folder
     finally:
         if fcntl:
@@ -202,7 +208,7 @@ class SettleAverage(Dump):
 
 
 class DumpSamples(Dump):
-    """Writes a grid of samples, always of the same z: dump.png, samples/<batch>.png and, at the end, film.webp."""
+    """Writes a grid of samples, always of the same z: dump.png and samples/<batch>.png."""
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -216,29 +222,11 @@ class DumpSamples(Dump):
             data.save_grid(np.concatenate(reals)[:rows * self.columns], self.folder / "reals.png", self.columns)
 
     def dump(self, batch, logs):
-        images = tf.concat([self.model.sample(z) for z in tf.split(self.z, _parts(self.z, self.args))], 0)
+        size = self.args.batch_size  # at a time: a grid of any size fits the memory
+        images = np.concatenate([self.model.sample(self.z[i:i + size]) for i in range(0, len(self.z), size)])
         data.save_grid(images, self.samples / f"{batch:06d}.png", self.columns)
         shutil.copyfile(self.samples / f"{batch:06d}.png", self.folder / ".dump.png")
         os.replace(self.folder / ".dump.png", self.folder / "dump.png")
-
-    def on_train_end(self, logs=None):
-        super().on_train_end(logs)
-        if self.batch >= self.args.batches:
-            self._film()
-
-    def _film(self):
-        paths = sorted(self.samples.glob("*.png"))
-        chosen = np.unique(np.linspace(0, len(paths) - 1, min(FRAMES, len(paths))).astype(int))
-        frames = [Image.open(paths[index]).convert("RGB") for index in chosen]
-        frames[0].save(self.folder / ".film.webp", format="webp", save_all=True, append_images=frames[1:],
-                       duration=100, loop=0, quality=80)
-        os.replace(self.folder / ".film.webp", self.folder / "film.webp")
-
-
-def _parts(z, args):
-    """Returns the sizes, at most batch_size each, in which z is drawn: a grid of any size fits the memory."""
-    count, size = len(z), args.batch_size
-    return [min(size, count - start) for start in range(0, count, size)]
 
 
 class DumpReconstructions(Dump):
@@ -262,6 +250,24 @@ class DumpWeights(Dump):
         for old in snapshots(self.folder)[:-self.args.keep_snapshots]:
             if not self.args.archive_every or int(old.name) % self.args.archive_every:
                 shutil.rmtree(old)
+
+
+class Film(keras.callbacks.Callback):
+    """Makes film.webp of the sample grids when the run has learned all of its batches."""
+
+    def __init__(self, args, folder):
+        super().__init__()
+        self.args, self.folder = args, folder
+
+    def on_train_end(self, logs=None):
+        if int(self.model.batch) < self.args.batches:
+            return
+        paths = sorted((self.folder / "samples").glob("*.png"), key=lambda path: int(path.stem))
+        chosen = np.unique(np.linspace(0, len(paths) - 1, min(FRAMES, len(paths))).astype(int))
+        frames = [Image.open(paths[index]).convert("RGB") for index in chosen]
+        frames[0].save(self.folder / ".film.webp", format="webp", save_all=True, append_images=frames[1:],
+                       duration=100, loop=0, quality=80)
+        os.replace(self.folder / ".film.webp", self.folder / "film.webp")
 
 
 class Diverged(FloatingPointError):

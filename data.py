@@ -4,7 +4,7 @@
 args.py. The file holds
 
     faces     uint8 [count, rows, columns, channels], contiguous and uncompressed, in an order drawn by `seed`
-    labels    where the images lie in several folders: uint16 [count], an index into the attribute label_names
+    labels    where the images lie in several folders: uint16 [count], an index into label_names, strings
     factors   of toy faces: uint8 [count, 4], see models/toyfaces.py
 """
 import collections
@@ -17,7 +17,6 @@ import itertools
 import multiprocessing
 import os
 import stat
-import struct
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ from PIL import Image, ImageOps
 from models import toyfaces
 
 CHUNK = 256           # images a worker decodes at a time: 3 MB at 64x64
-IDX_IMAGES = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
+IDX_MAGIC = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
 
 
 # ---- bytes <-> [-1, 1]
@@ -196,12 +195,14 @@ def _files(args, paths, attributes):
 def _read_idx(path):
     """Reads an IDX file of bytes, plain or .gz, as a uint8 array."""
     with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-        magic, = struct.unpack(">I", file.read(4))
-        shape = struct.unpack(f">{magic & 0xff}I", file.read(4 * (magic & 0xff)))
-        values = np.frombuffer(file.read(), "uint8")
-    if magic not in IDX_IMAGES or values.size != np.prod(shape):
+        content = file.read()
+    magic = int.from_bytes(content[:4], "big")
+    axes = magic & 0xff if magic in IDX_MAGIC else 0
+    shape = np.frombuffer(content[4:4 + 4 * axes].ljust(4 * axes, b"\0"), ">u4")
+    values = np.frombuffer(content[4 + 4 * axes:], "uint8")
+    if not axes or not shape.all() or values.size != np.prod(shape, dtype="uint64"):
         raise ValueError(f"{path} is no whole IDX file of bytes. Received: magic number {magic:#010x}, "
-                         f"shape {shape}, {values.size} bytes")
+                         f"shape {tuple(shape.tolist())}, {values.size} bytes")
     return values.reshape(shape)
 
 
@@ -248,7 +249,8 @@ def _toyfaces(args, paths, attributes):
 
 def is_idx(path):
     """Tells IDX files by their name: train-images-idx3-ubyte, with or without .gz."""
-    return "idx3" in os.path.basename(path) or "idx1" in os.path.basename(path)
+    name = os.path.basename(path)
+    return any(ending in name for ending in ("idx3-ubyte", "idx3.ubyte", "idx1-ubyte"))
 
 
 EMBEDDED = {"toyfaces": _toyfaces}  # datasets that need no files: `images` names them
@@ -285,7 +287,7 @@ def make(args):
     source = EMBEDDED.get(args.images) or (_idx if is_idx(paths[0]) else _files)
     attributes = {"images": args.images, "crop": args.crop, "dataset_size": args.dataset_size, "seed": args.seed}
     os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
-    temporary = f"{args.data}.tmp"
+    temporary = f"{args.data}.{os.getpid()}.tmp"
     try:
         # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go
         # to an unnamed file first, which vanishes with the process.
@@ -308,6 +310,8 @@ def make(args):
                     faces[start:start + rows] = values.reshape(rows, *args.image_shape)
                 for name, values in columns.items():
                     file[name] = np.concatenate(values)
+                if label_names := attributes.pop("label_names", None):
+                    file["label_names"] = label_names  # a dataset: attributes end at 64 KiB
                 file.attrs.update(attributes)
         os.replace(temporary, args.data)
     finally:
@@ -357,14 +361,15 @@ def open_faces(args):
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
                          f"file anew with python data.py. Received: image_shape={args.image_shape}, "
                          f"data={args.data} with faces {shape}")
-    if shape[0] < args.batch_size:
-        raise ValueError(f"`batch_size` must be at most the number of images. Lower it, or find more images. "
-                         f"Received: batch_size={args.batch_size}, data={args.data} with {shape[0]} images")
+    count = min(shape[0], args.dataset_size or shape[0])
+    if count < args.batch_size:
+        raise ValueError(f"`batch_size` must be at most the number of images. Lower it, or find more images. Received: "
+                         f"batch_size={args.batch_size}, dataset_size={args.dataset_size}, "
+                         f"data={args.data} with {shape[0]} images")
     if dtype not in ("uint8", "float32") or offset is None:
         raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. {remedy}. "
                          f"Received: data={args.data} with {dtype} faces{', chunked' if offset is None else ''}")
-    faces = np.memmap(args.data, dtype, "r", offset, shape)
-    return faces[:args.dataset_size] if args.dataset_size else faces
+    return np.memmap(args.data, dtype, "r", offset, shape)[:count]
 
 
 def batches(args, start=0):

@@ -19,9 +19,9 @@ import models  # noqa: E402
 from models import latent  # noqa: E402
 from models.adversarial import GENERATE  # noqa: E402
 
-# What a training does at a dump, in this order: the watch looks before anything is written.
+# What a training does on the side, in this order: the watch looks before anything is written, the film can wait.
 DUMPS = (callbacks.SettleAverage, callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpSamples,
-         callbacks.DumpWeights)
+         callbacks.DumpWeights, callbacks.Film)
 LEGACY = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}  # the original's file names [forcecore args.py]
 
 
@@ -84,7 +84,8 @@ def pretrain_gen(args):
             callbacks.load_snapshot(autoencoder, snapshot)
         fit(args, autoencoder, folder, args.pretrain_batches,
             (callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
-        autoencoder.generator.save_weights(folder / "generator.weights.h5")
+        autoencoder.generator.save_weights(folder / ".generator.weights.h5")
+        os.replace(folder / ".generator.weights.h5", folder / "generator.weights.h5")
 
 
 def train_gan(args):
@@ -116,17 +117,18 @@ def generate(args):
     run = callbacks.run_folder(args)
     callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed", "grid"})
     newest = callbacks.snapshots(run)[-1:]
-    if not newest and not args.weights:
+    named = args.weights if not args.batches else ""
+    if not newest and not named:
         raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
                                 f"`weights`. Received: name={args.name}, weights={args.weights!r}")
-    snapshot = pathlib.Path(args.weights) if args.weights and not args.batches else newest[0]
+    snapshot = pathlib.Path(named or newest[0]).resolve()
     gan = models.build(args)
     load_networks(gan, snapshot)
-    folder = run / "generated" / snapshot.name
-    if snapshot.resolve().parent != (run / "weights").resolve():
-        folder = folder.with_name(f"{snapshot.resolve().parents[1].name}-{snapshot.name}")
-    if args.seed != callbacks.begun_with(run).get("seed", args.seed):
-        folder = folder.with_name(f"{folder.name}-seed{args.seed}")
+    own = snapshot.parent == (run / "weights").resolve()
+    label = snapshot.name if own else "-".join(snapshot.parts[1:]).replace("-weights-", "-")
+    if args.seed != callbacks.begun_with(run).get("seed", constants.Args.seed):
+        label += f"-seed{args.seed}"
+    folder = run / "generated" / label
     folder.mkdir(parents=True, exist_ok=True)
     rows, columns = args.grid
     batches = -(-max(args.generate_count, rows) // args.batch_size)
@@ -134,7 +136,7 @@ def generate(args):
     first = []
     for start in range(0, args.generate_count, args.batch_size):
         images = np.asarray(gan.sample(z[start:start + args.batch_size]))[:args.generate_count - start]
-        first.extend(images[:rows * columns - len(first)] if len(first) < rows * columns else [])
+        first.extend(images[:rows * columns - len(first)])
         for index, image in enumerate(images, start):
             data.save_png(data.denormalize(image), folder / f"{index:05d}.png")
     data.save_grid(np.stack(first), folder / "grid.png", columns)
@@ -151,10 +153,9 @@ def choose(args):
     if os.path.exists(args.data) or args.images in data.EMBEDDED or data.find(args):
         return args
     if (args.images, args.data) != (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA) \
-            or callbacks.run_folder(args).exists():
+            or "toyfaces" != callbacks.begun_with(callbacks.run_folder(args)).get("images", "toyfaces"):
         return args
-    defaults = constants.constants(constants.Args)
-    changes = {name: value for name, value in constants.constants(args).items() if value != defaults[name]}
+    changes = constants.changes(args)
     print(f"There is no {args.data}, and nothing matches {args.images}: training on toy faces (preset ToyFaces). "
           "To train on anime faces, unpack them there or name yours: python data.py images='my-faces/*.jpg'")
     return constants.override(constants.ToyFaces, **changes)
@@ -168,12 +169,13 @@ def prepare(args):
     """
     if os.path.exists(args.data):
         made_from = data.attributes(args)
-        source = made_from.get("images", args.images)
+        source = made_from.get("images", "images unknown")
         if args.images not in (constants.DEFAULT_IMAGES, source):
             raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
                              f"`data`. Received: images={args.images}, data={args.data} made from {source}")
-        if source not in data.EMBEDDED or args.images not in data.EMBEDDED \
+        if args.images not in data.EMBEDDED \
                 or all(made_from[name] == getattr(args, name) for name in ("dataset_size", "seed")):
+            print(f"{args.data}, made from {source}")
             return
     data.make(args)
 

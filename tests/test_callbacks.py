@@ -69,6 +69,19 @@ def test_a_half_written_snapshot_is_no_snapshot_and_is_swept_away(toys, tiny):
         assert names(run / "weights") == []
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", "/tmp"])
+def test_a_name_is_that_of_one_folder(here, tiny, name):
+    with pytest.raises(ValueError, match="`name` must be the name of a folder"):
+        callbacks.run_folder(tiny(name=name))
+
+
+def test_opening_a_run_sweeps_away_nothing_else(toys, tiny):
+    args = tiny()
+    (toys / "runs/toyfaces/.notes.tmp").mkdir(parents=True)
+    with callbacks.open_run(args, constants.constants(args)) as run:
+        assert (run / ".notes.tmp").exists()
+
+
 def test_a_run_that_never_came_to_a_snapshot_may_begin_otherwise(toys, tiny):
     for args in tiny(), tiny(beta_1=0.9):
         with callbacks.open_run(args, constants.constants(args)) as run:

@@ -128,7 +128,7 @@ def test_folder_names_become_labels(here):
     truth = {draw(f"in/{hair}/{index}.png").tobytes(): hair for hair in ("red", "blue") for index in range(3)}
     data.make(small(images="in/*/*"))
     with h5py.File("data.hdf5") as file:
-        names = [file.attrs["label_names"][label] for label in file["labels"]]
+        names = [file["label_names"].asstr()[label] for label in file["labels"]]
         assert [truth[image.tobytes()] for image in file["faces"]] == names
 
 
@@ -195,6 +195,10 @@ def test_a_cut_idx_file_is_refused(here):
     (here / "x-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 5, 28, 28) + bytes(100))
     with pytest.raises(ValueError, match="no whole IDX file.*100 bytes"):
         data.make(small(images="x-images-idx3-ubyte", image_shape=(28, 28, 1)))
+    for content in b"", b"\x00\x00\x08", b"text instead", struct.pack(">2I", 0x803, 5):
+        (here / "x-images-idx3-ubyte").write_bytes(content)
+        with pytest.raises(ValueError, match="no whole IDX file"):
+            data.make(small(images="x-images-idx3-ubyte", image_shape=(28, 28, 1)))
 
 
 def test_several_processes_write_what_one_does(here, tiny, monkeypatch):
@@ -273,6 +277,7 @@ def test_the_float_files_of_the_original_are_read(here):
 
 @pytest.mark.parametrize("changes, said", [
     ({"batch_size": 12}, "`batch_size` must be at most the number of images.*batch_size=12.*11 images"),
+    ({"dataset_size": 1}, "`batch_size` must be at most the number of images.*dataset_size=1"),
     ({"image_shape": (8, 8, 1)}, r"`image_shape` must be that of.*Set it to \(8, 8, 3\)"),
     ({"data": "none.hdf5"}, "`data` is not there.*python data.py.*data=none.hdf5"),
     ({"data": "text.hdf5"}, "`data` must be an HDF5 file with a dataset named faces.*data=text.hdf5"),
