@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zlib
 
 import h5py
 import numpy as np
@@ -77,6 +78,16 @@ def _to_bytes(image, channels):
     return image.convert("RGB" if channels == 3 else "L")
 
 
+def _fit(image, image_shape, crop):
+    """Cuts ("center") or squashes a Pillow image to uint8 [*image_shape]."""
+    rows, columns, _ = image_shape
+    if crop == "center":
+        image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
+    else:
+        image = image.resize((columns, rows), Image.Resampling.LANCZOS)
+    return np.asarray(image).reshape(image_shape)
+
+
 def read_image(path, image_shape, crop="center"):
     """Reads an image file of any kind that Pillow knows as uint8 [*image_shape].
 
@@ -91,11 +102,7 @@ def read_image(path, image_shape, crop="center"):
         with Image.open(path) as image:
             image.draft(None, (2 * columns, 2 * rows))  # large JPEGs are decoded at a fraction of their size
             image = _to_bytes(ImageOps.exif_transpose(image), channels)
-    if crop == "center":
-        image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
-    else:
-        image = image.resize((columns, rows), Image.Resampling.LANCZOS)
-    return np.asarray(image).reshape(image_shape)
+    return _fit(image, image_shape, crop)
 
 
 def read_chunk(paths, image_shape, crop):
@@ -172,30 +179,28 @@ def _files(args, paths, attributes):
     """Reads image files; the name of an image's folder is its label where there are several folders."""
     folders = sorted({os.path.basename(os.path.dirname(path)) for path in paths})
     paths = [paths[index] for index in _shuffled(len(paths), args)]
-    seen, skipped, duplicates = set(), {}, 0
+    skipped = 0
     progress = _Progress(len(paths))
     tasks = [(paths[i:i + CHUNK], args.image_shape, args.crop) for i in range(0, len(paths), CHUNK)]
     for images, read, bad in in_parallel(read_chunk, tasks):
-        digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
-        new = [digest not in seen and not seen.add(digest) for digest in digests]
-        duplicates += len(new) - sum(new)
         for path, why in bad.items():
             print(f"\rskipped {path}: {why}".ljust(50))  # over the line of the progress
-        skipped |= bad
+        skipped += len(bad)
         progress.add(len(read) + len(bad))
         labels = [folders.index(os.path.basename(os.path.dirname(path))) for path in read]
-        yield images[new], {"labels": np.uint16(labels)[new]} if len(folders) > 1 else {}
-    print(f"{len(seen)} images kept, {duplicates} exact duplicates dropped, "
-          f"{len(skipped)} files skipped")
-    attributes |= {"duplicates": duplicates, "skipped": len(skipped)}
+        yield images, {"labels": np.uint16(labels)} if len(folders) > 1 else {}
+    attributes["skipped"] = skipped
     if len(folders) > 1:
         attributes["label_names"] = folders
 
 
 def _read_idx(path):
     """Reads an IDX file of bytes, plain or .gz, as a uint8 array."""
-    with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-        content = file.read()
+    try:
+        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
+            content = file.read()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path} can't be read: {error}") from None
     magic = int.from_bytes(content[:4], "big")
     axes = magic & 0xff if magic in IDX_MAGIC else 0
     shape = np.frombuffer(content[4:4 + 4 * axes].ljust(4 * axes, b"\0"), ">u4")
@@ -214,23 +219,19 @@ def _idx(args, paths, attributes):
             raise ValueError(f"`images` must name IDX files of images. Received: {path} of shape {images.shape}")
         labels_path = path.replace("images-idx3", "labels-idx1").replace("images.idx3", "labels.idx1")
         labels = _read_idx(labels_path) if labels_path != path and os.path.exists(labels_path) else None
+        if labels is not None and labels.shape != images.shape[:1]:
+            raise ValueError(f"{labels_path} must hold a label for each of {len(images)} images. "
+                             f"Received: shape {labels.shape}")
         order = _shuffled(len(images), args)
         progress = _Progress(len(order))
         for start in range(0, len(order), CHUNK):
             rows = order[start:start + CHUNK]
-            yield (np.stack([_resize_array(image, args) for image in images[rows]]),
+            chosen = [_to_bytes(Image.fromarray(image), args.image_shape[2]) for image in images[rows]]
+            yield (np.stack([_fit(image, args.image_shape, args.crop) for image in chosen]),
                    {} if labels is None else {"labels": np.uint16(labels[rows])})
             progress.add(len(rows))
         if labels is not None:
             attributes["label_names"] = [str(label) for label in range(labels.max() + 1)]
-
-
-def _resize_array(image, args):
-    """Turns grey bytes [rows, columns] into uint8 [*image_shape]."""
-    rows, columns, channels = args.image_shape
-    if image.shape != (rows, columns):
-        image = np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.LANCZOS))
-    return np.repeat(image[..., None], channels, axis=-1)
 
 
 def _toyfaces(args, paths, attributes):
@@ -277,7 +278,7 @@ def make(args):
     """
     if args.crop not in ("center", "squash"):
         raise ValueError(f"`crop` must be center or squash. Received: crop={args.crop}")
-    if len(args.image_shape) != 3 or min(args.image_shape) < 1 or args.image_shape[2] not in (1, 3):
+    if args.image_shape[2] not in (1, 3):
         raise ValueError(f"`image_shape` must be (rows, columns, channels) with 1 or 3 channels. "
                          f"Received: image_shape={args.image_shape}")
     paths = find(args)
@@ -292,12 +293,18 @@ def make(args):
         # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go
         # to an unnamed file first, which vanishes with the process.
         with tempfile.TemporaryFile(dir=os.path.dirname(args.data) or ".") as raw:
-            count, columns = 0, collections.defaultdict(list)
+            seen, duplicates, columns = set(), 0, collections.defaultdict(list)
             for images, values in source(args, paths, attributes):
-                raw.write(images.tobytes())
-                count += len(images)
+                digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+                new = np.array([digest not in seen and not seen.add(digest) for digest in digests], bool)
+                duplicates += len(new) - new.sum()
+                raw.write(images[new].tobytes())
                 for name, value in values.items():
-                    columns[name].append(value)
+                    columns[name].append(value[new])
+            count = len(seen)
+            attributes["duplicates"] = duplicates
+            print(f"{count} images kept, {duplicates} exact duplicates dropped, "
+                  f"{attributes.get('skipped', 0)} files skipped")
             if not count:
                 raise ValueError(f"`images` matches no usable image. Received: images={args.images}, "
                                  f"{len(paths)} files, all skipped")
