@@ -71,7 +71,7 @@ def open_run(args, values):
         (folder / ".args.json").write_text(json.dumps(values, indent=1))
         os.replace(folder / ".args.json", folder / "args.json")
         for leftover in [*folder.glob("weights/.*.tmp"), *folder.glob("pretrain/weights/.*.tmp")]:
-            shutil.rmtree(leftover)  # a snapshot that a kill left half written
+            shutil.rmtree(leftover)  # a snapshot that a kill left half written or removed
         yield folder
     finally:
         if fcntl:
@@ -230,7 +230,7 @@ class DumpSamples(Dump):
 
 
 class DumpReconstructions(Dump):
-    """Writes originals.png, once, and reconstructions.png beside it: the same images after encoder and generator."""
+    """Writes originals.png at the start, and reconstructions.png, the same images after encoder and generator."""
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -249,7 +249,9 @@ class DumpWeights(Dump):
         save_snapshot(self.model, self.folder)
         for old in snapshots(self.folder)[:-self.args.keep_snapshots]:
             if not self.args.archive_every or int(old.name) % self.args.archive_every:
-                shutil.rmtree(old)
+                doomed = old.with_name(f".{old.name}.tmp")  # a kill in between leaves no half of a snapshot
+                os.replace(old, doomed)
+                shutil.rmtree(doomed)
 
 
 class Film(keras.callbacks.Callback):

@@ -125,7 +125,9 @@ def generate(args):
     gan = models.build(args)
     load_networks(gan, snapshot)
     own = snapshot.parent == (run / "weights").resolve()
-    label = snapshot.name if own else "-".join(snapshot.parts[1:]).replace("-weights-", "-")
+    here = pathlib.Path.cwd()
+    parts = snapshot.relative_to(here).parts if snapshot.is_relative_to(here) else snapshot.parts[1:]
+    label = snapshot.name if own or not parts else "-".join(parts)
     if args.seed != callbacks.begun_with(run).get("seed", constants.Args.seed):
         label += f"-seed{args.seed}"
     folder = run / "generated" / label
@@ -181,7 +183,7 @@ def prepare(args):
 
 
 def main(args):
-    """The menu: four verbs, each with a constant that says how much, 0 = skip."""
+    """The menu: three verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
     if args.pretrain_batches or args.batches:
         prepare(args)

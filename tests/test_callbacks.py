@@ -57,7 +57,7 @@ def test_the_last_batch_is_dumped_though_it_is_none_of_the_many(toys, tiny):
 
 def test_the_newest_snapshots_stay_and_the_archived_for_good(toys, tiny):
     gan.train_gan(tiny(batches=8, dump_every=1, keep_snapshots=2, archive_every=3))
-    assert names(toys / "runs/toyfaces/weights") == ["000003", "000006", "000007", "000008"]
+    assert names(toys / "runs/toyfaces/weights") == ["000003", "000006", "000007", "000008"]  # and no leftover
 
 
 def test_a_half_written_snapshot_is_no_snapshot_and_is_swept_away(toys, tiny):
