@@ -4,8 +4,10 @@ Edit a constant here and run `python gan.py`; or, for a quick variation, `python
 A preset is a subclass that states only what differs. Functions take the class itself: `train_gan(ToyFaces)`.
 
 Origins: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Karras 2018] arXiv:1710.10196,
-[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch,
-[pytorch] pytorch/examples dcgan, [guess] nobody can justify it.
+[Zhao 2020] arXiv:2006.10738, [Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
+[Miyato 2018] arXiv:1802.05957, [Odena 2017] arXiv:1610.09585, [forcecore] Keras-GAN-Animeface-Character,
+[ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
+training_CartoonGAN, [pytorch] pytorch/examples dcgan, [measured] in README, [guess] nobody can justify it.
 """
 import ast
 import difflib
@@ -24,6 +26,11 @@ def constants(args):
 # Numbers that must be at least 1. None may be negative.
 POSITIVE = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters", "discriminator_filters",
             "kernel_size", "batch_size", "dump_every", "grid", "keep_snapshots"}
+
+
+# Probabilities and shares: none may be more than 1; and those which 1 would stop altogether.
+AT_MOST_1 = {"label_flip", "replay_fraction"}
+BELOW_1 = {"g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
 
 
 def changes(args):
@@ -50,6 +57,7 @@ class Args:
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
     crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
     dataset_size = 0              # images to use, drawn by `seed`; 0 = all [forcecore args.py]
+    conditional = False           # G draws, and D names, the label of an image: its folder's name [ganhacks 12]
     flip = True                   # mirror every second image: faces have no handedness [guess]
 
     # ---- networks
@@ -59,23 +67,50 @@ class Args:
     generator_filters = (512, 256, 128, 64)      # 4x4, 8x8, 16x16, 32x32 [forcecore nets.py]
     generator_extra_filters = (64,)              # 3x3 convolutions before the last upsampling; () = none [forcecore]
     discriminator_filters = (64, 128, 256, 512)  # 32x32, 16x16, 8x8, 4x4 [forcecore nets.py]
-    kernel_size = 4               # a multiple of the stride 2, against checkerboards [forcecore nets.py]
+    kernel_size = 4               # a multiple of the stride 2, against checkerboards [forcecore]; 3, 5 [kmualim 3-4]
+    downsampling = "stride"       # stride [Radford 2015 s3], average [ganhacks 5], or max, for comparison
+    upsampling = "transpose"      # transpose [Radford 2015], pixel_shuffle [ganhacks 5], nearest, bilinear [cartoon 3]
     g_leaky_slope = 0.2           # 0.0 = ReLU, the paper's choice for G [forcecore args.py; ganhacks 5]
     d_leaky_slope = 0.2           # [Radford 2015 s4]
     use_bias = True               # batch norm makes most of them idle; False [pytorch]
+    batch_norm = "both"           # in both [Radford 2015 s3], in one: generator or discriminator, or in none
     bn_momentum = 0.8             # of the moving mean and variance, which only single samples rest on [guess]
     bn_epsilon = 1e-3             # Keras' own; 1e-5 [pytorch]
-    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a name of Keras': glorot_uniform [forcecore]
+    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a name of Keras': glorot_uniform [forcecore],
+    #                                random_uniform, orthogonal [kmualim 8]
+    g_dropout = 0.0               # after each of G's activations, and when it draws too; 0.5 [ganhacks 17]
+    d_dropout = 0.0               # after each of D's activations; 0.3 to 0.6 [kmualim 6]
+    minibatch_kernels = 0         # of minibatch discrimination in D, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
+    spectral_norm = False         # of D's layers [Miyato 2018]
 
-    # ---- what D is told: each label is drawn uniformly from (low, high)
+    # ---- the game
+    loss = "cross_entropy"        # cross_entropy [Goodfellow 2014], least_squares, hinge, wasserstein: models/losses.py
+    g_objective = "non_saturating"  # G maximizes log D(G(z)), or, saturating, minimizes log(1 - D(G(z))) [ganhacks 2]
+    d_updates = "joint"           # one on the mean of real and fake [scratch 1]; apart: one each [forcecore gan.py]
+    warmup_batches = 0            # in which D learns alone: 0 [kmualim 2], 20 [forcecore gan.py], 100 [forcecore]
+    augment = ""                  # of what D sees: out of color,translation,cutout [Zhao 2020]; "" = off
+    instance_noise = 0.0          # deviation of the noise on what D sees, images being in [-1, 1] [kmualim 1]
+    instance_noise_batches = 0    # batches in which it fades to none [ganhacks 13]; 0 = never
+    replay_size = 0               # old fakes in memory, the oldest leave, 0 = off [ganhacks 8]
+    replay_fraction = 0.5         # of the fakes that D sees are old ones [Shrivastava 2017]
+    swap_every = 0                # batches between swaps of G or D for an older snapshot of it, 0 = off [ganhacks 8]
+    swap_for = 5                  # batches which the swapped one stays, frozen: "a few iterations" [ganhacks 8]
+    feature_matching = 0.0        # weight of it in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3]
+    gradient_penalty = 0.0        # weight of it in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
+    r1_weight = 0.0               # weight of it in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
+
+    # ---- what D is told by cross_entropy and least_squares: each label is drawn uniformly from (low, high)
     real_labels = (0.9, 0.9)      # one-sided smoothing [Salimans 2016 s3.4; scratch 4]; (0.9, 1.0) [forcecore]
     fake_labels = (0.0, 0.0)      # (0.0, 0.1) [forcecore]; (0.0, 0.3) [ganhacks 6]
+    label_flip = 0.0              # probability that an image is told the other kind's label [ganhacks 6; cartoon 2]
 
     # ---- optimizers
     batch_size = 64               # images; half of the paper's, for laptops [pytorch]
-    d_learning_rate = 2e-4        # Adam [Radford 2015 s4]; 4e-4 [scratch 5]
-    g_learning_rate = 2e-4        # Adam [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
-    beta_1 = 0.5                  # 0.9 oscillates [Radford 2015 s4; forcecore args.py]
+    d_optimizer = "adam"          # adam, or sgd [ganhacks 9]
+    g_optimizer = "adam"
+    d_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 4e-4 [scratch 5]
+    g_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
+    beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
     ema_decay = 0.995             # of the averaged generator that draws the samples; 0.0 = off [Karras 2018 s6]
 
     # ---- the run
@@ -90,6 +125,24 @@ class Args:
     archive_every = 1000          # batches between snapshots that stay for good, 0 = none [guess]
     weights = ""                  # a snapshot folder to start from, such as runs/anime64/weights/004000; "" = afresh
     generate_count = 0            # images to draw after training, 0 = skip
+    generate_class = ""           # the label to draw, where it is `conditional`; "" = each in its turn
+
+    # ---- health: what the watch warns of, see callbacks.FailureWatch; the zones of losses are those of cross_entropy
+    watch_batches = 100           # over which it takes medians: single batches say little [guess]
+    watch_d_loss = 0.03           # above what D's labels cost: less is "near 0" [ganhacks 10; healthy: above 0.04]
+    watch_d_zone = (0.05, 0.2)    # above what D's labels cost: "near 0.1" [forcecore 5], shaded in loss.png
+    watch_g_zone = (1.0, 4.0)     # healthy for G's loss [forcecore 5], shaded in loss.png
+    watch_g_diverging = (3.0, 8.0)  # bad for G's loss where it rises [forcecore 5]
+    watch_trend = 1.5             # times in three windows of watch_batches, each above the last: "rising" [measured]
+    watch_lost = 15.0             # no loss comes back that stays above [forcecore 5]
+    watch_gradient_norm = 100.0   # "things are screwing up" above [ganhacks 10; healthy: below 66]
+    watch_sure = 0.2              # nats below 0: where G's saturating loss is higher, it has hardly a slope [measured]
+    watch_vanished = 1e-3         # G's gradient norm: less is nothing to learn from [measured; healthy: above 16]
+    watch_contrast = 0.1          # of the real images': less is one uniform colour [measured; healthy: above 0.4]
+    watch_saturated = 0.4         # share of values near -1 and 1, beyond the real images' share [measured; healthy: 0.0]
+    watch_diversity = 0.2         # of the real images': less is mode collapse [measured; healthy: above 0.27]
+    watch_alike = 0.02            # from a real image to the next most like it, in [-1, 1]: less is the same [guess]
+    watch_noise_batches = 1000    # until which noise is normal [forcecore 5]
 
     def __init_subclass__(cls):
         """Refuses a constant that Args doesn't have, one of another type, and one that can't be meant."""
@@ -111,6 +164,9 @@ class Args:
             numbers = value if isinstance(value, tuple) else (value,)
             if any(not isinstance(number, str) and number < least for number in numbers):
                 raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value!r}")
+            if name in BELOW_1 and value >= 1 or name in AT_MOST_1 and value > 1:
+                raise ValueError(f"`{name}` must be {'below' if name in BELOW_1 else 'at most'} 1. "
+                                 f"Received: {name}={value!r}")
 
 
 class ToyFaces(Args):

@@ -3,8 +3,10 @@
 A dump happens when `batch % dump_every == 0` and at the last batch. Pictures and snapshots appear whole or not at all;
 loss.csv and health.log grow by a line.
 """
+import collections
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -15,9 +17,11 @@ import h5py
 import keras
 import matplotlib.figure
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 import data
+from models import losses
 from models.adversarial import GRID
 
 try:
@@ -26,7 +30,7 @@ except ImportError:  # Windows has no flock: two runs on one name are not refuse
     fcntl = None
 
 # What may differ when a run goes on, because it doesn't touch the mathematics.
-MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count"}
+MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class"}
 FRAMES = 100  # of film.webp at the most: ten seconds
 
 
@@ -81,8 +85,11 @@ def open_run(args, values):
 def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
     """Raises ValueError, with each difference, where the run in `folder` has snapshots made with other constants."""
     begun, values = begun_with(folder), json.loads(json.dumps(values))
+    if values.get("swap_every"):
+        may_differ = may_differ - {"dump_every", "keep_snapshots", "archive_every"}  # swaps take what these kept
     differences = [f"  {name}: {begun[name]!r} in {folder}/args.json, {values[name]!r} now" for name in values
-                   if name in begun and begun[name] != values[name] and name not in may_differ]
+                   if name in begun and begun[name] != values[name]
+                   and name not in may_differ and not name.startswith("watch_")]
     if differences:
         raise ValueError("\n".join([f"{folder} was begun with other constants. Set these back to go on with it, or "
                                     "choose another `name` for a new run:", *differences]))
@@ -157,6 +164,12 @@ class Dump(keras.callbacks.Callback):
         self.dumped = self.batch
 
 
+def label_costs(args):
+    """Returns the least, in nats, that labels allow for each part of D's loss: {"d_loss_real", "d_loss_fake"}."""
+    return {"d_loss_real": losses.cost_of_labels(args.real_labels, args.fake_labels, args.label_flip),
+            "d_loss_fake": losses.cost_of_labels(args.fake_labels, args.real_labels, args.label_flip)}
+
+
 class LossLog(Dump):
     """Writes loss.csv, a row a dump with the losses of that batch, and draws their curves, loss.png.
 
@@ -175,56 +188,133 @@ class LossLog(Dump):
 
     def _write(self, path, mode, rows):
         with open(path, mode, newline="") as file:
-            writer = csv.DictWriter(file, ["batch", *self.model.losses_logged], lineterminator="\n")
+            writer = csv.DictWriter(file, ["batch", *self.model.logged], lineterminator="\n")
             if not file.tell():
                 writer.writeheader()
             writer.writerows(rows)
 
     def dump(self, batch, logs):
         # Nine digits: each float32 has a text of its own.
-        row = {"batch": str(batch)} | {name: f"{float(logs[name]):.9g}" for name in self.model.losses_logged}
+        row = {"batch": str(batch)} | {name: f"{float(logs[name]):.9g}" for name in self.model.logged}
         self.rows.append(row)
         self._write(self.path, "a", [row])
         self._plot()
 
     def _plot(self):
-        figure = matplotlib.figure.Figure(figsize=(8, 4), dpi=80)
-        axes = figure.add_axes((0.08, 0.13, 0.9, 0.84))
+        norms = [name for name in self.model.logged if name.endswith("_norm")]
+        panels = {"losses": [name for name in self.model.logged if name not in norms]}
+        panels |= {"gradient norms": norms} if norms else {}
+        figure = matplotlib.figure.Figure(figsize=(8, 5), dpi=80, layout="constrained")
         batches = [int(row["batch"]) for row in self.rows]
-        for name in self.model.losses_logged:
-            axes.plot(batches, [float(row[name]) for row in self.rows], label=name, linewidth=1)
-        axes.set(xlabel="batches", ylabel="squared error" if "mse" in self.rows[0] else "nats", ylim=(0, None))
-        axes.grid(alpha=0.3)
-        axes.legend()
+        for index, (title, names) in enumerate(panels.items()):
+            axes = figure.add_subplot(len(panels), 1, index + 1, ylabel=title)
+            for name in names:
+                axes.plot(batches, [float(row[name]) for row in self.rows], label=name, linewidth=1)
+            if norms and names != norms and self.args.loss == "cross_entropy":
+                self._shade(axes)
+            if names == norms:
+                axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+            axes.legend(loc="upper right", fontsize="small")
+        axes.set_xlabel("batches")
         figure.savefig(self.folder / ".loss.png", format="png")
         os.replace(self.folder / ".loss.png", self.folder / "loss.png")
 
+    def _shade(self, axes):
+        """Shades the zones in which the losses of a healthy run lie [forcecore 5], each in its curve's colour."""
+        args, (low, high) = self.args, self.args.watch_d_zone
+        zones = {name: (cost + low, cost + high) for name, cost in label_costs(args).items()}
+        if args.g_objective == "non_saturating":
+            zones["g_loss"] = args.watch_g_zone
+        for line in axes.lines:
+            if line.get_label() in zones:
+                axes.axhspan(*zones[line.get_label()], color=line.get_color(), alpha=0.2, linewidth=0)
 
-class SettleAverage(Dump):
-    """Gives the averaged generator its batch-norm statistics, so that it can be watched, sampled and saved."""
 
-    def dump(self, batch, logs):
-        self.model.settle()
+class SwapCheckpoints(keras.callbacks.Callback):
+    """Puts an older snapshot of G or D, frozen, in its place for `swap_for` batches, every `swap_every` [ganhacks 8].
+
+    Which, follows from (seed, batch). The own weights, the average's and the optimizer's are back before each dump,
+    so that a run goes on in the middle of a swap as if it had never stopped. It stands first of all.
+    """
+
+    def __init__(self, args, folder):
+        super().__init__()
+        self.args, self.folder = args, folder
+
+    def on_train_begin(self, logs=None):
+        self.start, self.own = int(self.model.batch), []
+
+    def on_train_batch_begin(self, step, logs=None):
+        batch, every = self.start + step, self.args.swap_every
+        if every and batch >= every and batch % every < self.args.swap_for and not self.own:
+            self._swap(batch - batch % every)
+
+    def on_train_batch_end(self, step, logs=None):
+        batch = self.start + step + 1
+        if self.own and (batch % self.args.swap_every == self.args.swap_for or batch % self.args.dump_every == 0):
+            self._restore()
+
+    def on_train_end(self, logs=None):
+        self._restore()
+
+    def _swap(self, batch):
+        older = [path for path in snapshots(self.folder) if int(path.name) < batch
+                 and int(path.name) % self.args.dump_every == 0]  # not one that was saved because the user stopped
+        older = older[-max(1, self.args.keep_snapshots // 2):]    # those are there however often the user stopped
+        if not older:
+            return
+        chance = np.random.default_rng([self.args.seed, batch])
+        name = chance.choice(["generator", "discriminator"])
+        optimizer = self.model.d_optimizer if name == "discriminator" else self.model.g_optimizer
+        networks = [network for key, network in self.model.networks.items() if key.startswith(name)]
+        self.own = [(variable, variable.numpy()) for part in (*networks, optimizer)
+                    for variable in (part.variables if part is optimizer else part.weights)]
+        networks[0].load_weights(older[chance.integers(len(older))] / f"{name}.weights.h5")
+        optimizer.learning_rate = 0.0
+
+    def _restore(self):
+        for variable, value in self.own:
+            variable.assign(value)
+        self.own = []
 
 
-class DumpSamples(Dump):
-    """Writes a grid of samples, always of the same z: dump.png and samples/<batch>.png."""
+class DrawSamples(Dump):
+    """Draws the sample grid, always of the same z, for the callbacks behind it: `model.samples`, [count, *image_shape].
+
+    Before that it gives the averaged generator its batch-norm statistics, so that it can be sampled and saved.
+    """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        rows, self.columns = self.args.grid
-        self.z = self.model.draw(rows * self.columns, GRID, 0)
+        self.z = self.model.draw(self.args.grid[0] * self.args.grid[1], GRID, 0)
+
+    def dump(self, batch, logs):
+        self.model.settle()
+        size = self.args.batch_size  # at a time: a grid of any size fits the memory
+        self.model.samples = np.concatenate([self.model.sample(self.z[i:i + size], i // size)
+                                             for i in range(0, len(self.z), size)])
+
+
+def reals(args):
+    """Returns as many real images as a grid has, float32 [count, *image_shape] in [-1, 1], always the same."""
+    count = args.grid[0] * args.grid[1]
+    batches = [batch for _, batch in zip(range(-(-count // args.batch_size)), data.batches(args))]
+    return np.concatenate(batches)[:count]
+
+
+class DumpSamples(Dump):
+    """Writes the sample grid as dump.png and samples/<batch>.png, and once, for comparison, reals.png."""
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         self.samples = self.folder / "samples"
         self.samples.mkdir(exist_ok=True)
         if not (self.folder / "reals.png").exists():
-            count = -(-rows * self.columns // self.args.batch_size)
-            reals = [batch for _, batch in zip(range(count), data.batches(self.args))]
-            data.save_grid(np.concatenate(reals)[:rows * self.columns], self.folder / "reals.png", self.columns)
+            data.save_grid(reals(self.args), self.folder / "reals.png", self.args.grid[1])
 
     def dump(self, batch, logs):
-        size = self.args.batch_size  # at a time: a grid of any size fits the memory
-        images = np.concatenate([self.model.sample(self.z[i:i + size]) for i in range(0, len(self.z), size)])
-        data.save_grid(images, self.samples / f"{batch:06d}.png", self.columns)
+        data.save_grid(self.model.samples, self.samples / f"{batch:06d}.png", self.args.grid[1])
         shutil.copyfile(self.samples / f"{batch:06d}.png", self.folder / ".dump.png")
         os.replace(self.folder / ".dump.png", self.folder / "dump.png")
 
@@ -272,11 +362,38 @@ class Film(keras.callbacks.Callback):
         os.replace(self.folder / ".film.webp", self.folder / "film.webp")
 
 
+class TensorBoard(Dump):
+    """Writes what a dump tells for TensorBoard too, where that is installed: losses, grid, constants, health."""
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.told, self.writer = None, None
+        if importlib.util.find_spec("tensorboard"):
+            self.writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+            rows = "".join(f"| {name} | {value} |\n" for name, value in
+                           json.loads((self.folder / "args.json").read_text()).items())
+            with self.writer.as_default(step=self.start):
+                tf.summary.text("constants", f"| constant | value |\n|---|---|\n{rows}")
+
+    def dump(self, batch, logs):
+        if not self.writer:
+            return
+        with self.writer.as_default(step=batch):
+            for name in self.model.logged:
+                tf.summary.scalar(name.replace("_", "/", 1), logs[name])
+            tf.summary.image("samples", np.asarray(Image.open(self.folder / "dump.png").convert("RGB"))[None])
+            log = self.folder / "health.log"
+            if log.exists() and log.read_text() != self.told:
+                self.told = log.read_text()
+                tf.summary.text("health", self.told.replace("\n", "\n\n"))
+        self.writer.flush()
+
+
 class Diverged(FloatingPointError):
     """A loss or a weight is no longer a finite number; the message says which, when, and what to try."""
 
 
-class FailureWatch(Dump):
+class StopWhereNotFinite(Dump):
     """Stops a run whose numbers are no longer finite; notes it in health.log. It stands before what dumps them.
 
     Raises:
@@ -294,14 +411,164 @@ class FailureWatch(Dump):
             if not all(np.isfinite(weight.numpy()).all() for weight in network.weights):
                 self._stop(batch, f"a weight of the {name} is not finite")
 
-    def _stop(self, batch, what):
+    def _older_weights(self):
         good = snapshots(self.folder)
+        return (f"from weights before it diverged [forcecore 5]: name=another weights={good[-1]}" if good else
+                "in a run of another name; it had no snapshot yet")
+
+    def _stop(self, batch, what):
         line = (f"Batch {batch}: {what}, so the run is lost. Try lower learning rates [scratch 3], "
-                + (f"from weights before it diverged [forcecore 5]: name=another weights={good[-1]}" if good else
-                   "in a run of another name; it had no snapshot yet"))
+                + self._older_weights())
+        self._note(line)
+        raise Diverged(line)
+
+    def _note(self, line):
         with open(self.folder / "health.log", "a") as file:
             file.write(line + "\n")
-        raise Diverged(line)
+
+
+def contrast(images):
+    """Returns the mean deviation of an image's pixels, of images [count, rows, columns, channels]: 0 for one colour."""
+    return float(np.mean(np.std(images, (1, 2))))
+
+
+def saturation(images):
+    """Returns the share of values that lie near the ends of [-1, 1], where tanh has hardly a slope."""
+    return float(np.mean(np.abs(images) > 0.95))
+
+
+def distances(images):
+    """Returns the root mean square difference of every two of images [count, ...]: [count, count - 1]."""
+    count = len(images)
+    images = np.reshape(np.float64(images), [count, -1])
+    squares = np.mean(np.square(images), 1)
+    all_pairs = np.sqrt(np.maximum(0, squares[:, None] + squares - 2 * images @ images.T / images.shape[1]))
+    return all_pairs[~np.eye(count, dtype=bool)].reshape(count, count - 1)
+
+
+class FailureWatch(StopWhereNotFinite):
+    """Tells a sick run from a healthy one, at each dump: a line with the number, its meaning, a remedy, and the tip.
+
+    A line is printed and written to health.log, and not again while it holds. The thresholds are those of args.py
+    named watch_*; losses and norms are medians of `watch_batches`. Only what is not finite stops a run [kmualim 9].
+    """
+    GOOD = {"noise", "catching up", "healthy"}  # news that are told once; all others may come again
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.told, self.recent = set(), collections.deque(maxlen=3 * self.args.watch_batches)
+        self.real = reals(self.args)
+
+    def on_train_batch_end(self, step, logs=None):
+        if self.start + step >= self.args.warmup_batches:  # before that D is meant to win
+            self.recent.append([float(logs[name]) for name in self.model.logged])
+        super().on_train_batch_end(step, logs)
+
+    def dump(self, batch, logs):
+        super().dump(batch, logs)
+        if len(self.recent) < self.args.watch_batches:
+            return
+        size, rows = self.args.watch_batches, np.array(self.recent)
+        windows = rows[len(rows) % size:].reshape(-1, size, rows.shape[1])
+        medians = dict(zip(self.model.logged, np.median(windows, 1).T))  # {name: of each window, the newest last}
+        news = (self.sick_images(self.model.samples) | self.sick_gradients(medians) | self.sick_losses(medians)
+                or self.good_news(batch, medians))
+        for name, line in news.items():
+            if name not in self.told:
+                print(f"\nBatch {batch}: {line}")
+                self._note(f"Batch {batch}: {line}")
+        self.told = self.told & self.GOOD | news.keys()
+
+    def sick_images(self, images):
+        """Returns {alarm: its line} of a sample grid, each number beside that of real images."""
+        args, real = self.args, self.real
+        alike = np.median(np.min(distances(real), 1))
+        if alike < args.watch_alike:
+            return {"data": f"the real images are alike: each is {alike:.4f} from another, in [-1, 1]. There is little "
+                            f"to learn from {args.data}; find more images [forcecore 5]"}
+        seen = contrast(images) / contrast(real)
+        if seen < args.watch_contrast:
+            color = "black" if np.mean(images) < -0.9 else "one uniform colour"
+            return {"uniform": f"samples are {color}, with {seen:.2f} of the contrast of real images: G tricks D with "
+                               "garbage. A deeper D (discriminator_filters), lower learning rates, "
+                               f"{self._older_weights()} [forcecore 5; cartoon 4]"}
+        alarms, ends = {}, (saturation(images), saturation(real))
+        if ends[0] - ends[1] > args.watch_saturated:
+            alarms["saturated"] = (f"samples are saturated: {ends[0]:.0%} of their values are near -1 or 1, of real "
+                                   f"images' {ends[1]:.0%}, and tanh has no slope there. Lower g_learning_rate "
+                                   "[forcecore 5]")
+        spread = np.mean(distances(images)) / np.mean(distances(real))
+        if spread < args.watch_diversity:
+            alarms["collapse"] = (f"samples are alike: they differ by {spread:.2f} of what real images do, so modes "
+                                  "are lost. Lower learning rates and a new start, feature_matching=1.0 or "
+                                  "minibatch_kernels=100 [scratch 3]")
+        return alarms
+
+    def sick_gradients(self, medians):
+        """Returns {alarm: its line} of the gradients' norms."""
+        args, alarms = self.args, {}
+        for side in "d", "g":
+            norm = medians[f"{side}_gradient_norm"][-1]
+            if norm > args.watch_gradient_norm:
+                alarms[f"{side} explodes"] = (f"{side.upper()}'s gradient norm is {norm:.0f}, over "
+                                              f"{args.watch_gradient_norm:.0f}: it is screwing up. Lower "
+                                              f"{side}_learning_rate [ganhacks 10]")
+        norm = medians["g_gradient_norm"][-1]
+        if norm < args.watch_vanished:
+            remedies = [*(["g_objective=non_saturating [ganhacks 2]"] if args.g_objective == "saturating" else []),
+                        *(["batch_norm=both [kmualim 10]"] if args.batch_norm in ("none", "discriminator") else []),
+                        "instance_noise=0.1 [ganhacks 13]"]
+            alarms["g vanishes"] = f"G's gradient norm is {norm:.1g}: it learns nothing. Set {', '.join(remedies)}"
+        return alarms
+
+    def sick_losses(self, medians):
+        """Returns {alarm: its line} of the losses, whose zones are those of the cross-entropy."""
+        args, alarms = self.args, {}
+        if args.loss != "cross_entropy":
+            return alarms
+        names = "d_loss_real", "d_loss_fake", "g_loss"
+        lost = [f"{name} {medians[name][-1]:.1f}" for name in names if medians[name][-1] > args.watch_lost]
+        if lost:
+            alarms["lost"] = (f"{' and '.join(lost)} stays over {args.watch_lost:.0f}: the run is lost. Lower learning "
+                              f"rates, {self._older_weights()} [forcecore 5]")
+        ahead = np.mean([medians[name][-1] - cost for name, cost in label_costs(args).items()])
+        if ahead < args.watch_d_loss:
+            alarms["d wins"] = (f"D's loss is near 0, {ahead:.3f} above what its labels cost: it is too strong, and G "
+                                "learns little. Lower d_learning_rate, soften or flip its labels (real_labels, "
+                                "label_flip), add instance_noise [ganhacks 10; cartoon 2]")
+        if args.g_objective == "saturating":
+            if medians["g_loss"][-1] > -args.watch_sure:
+                alarms["g saturates"] = (f"G's loss is near 0, {medians['g_loss'][-1]:.2f}: D is sure of its images, "
+                                         "and there this objective has hardly a slope. Set "
+                                         "g_objective=non_saturating [ganhacks 2]")
+        else:
+            g_loss, steps = medians["g_loss"], np.diff(medians["g_loss"])
+            trend = f"{g_loss[-1]:.2f}, from {g_loss[0]:.2f} {2 * args.watch_batches} batches ago"
+            bad = max(args.watch_g_diverging[0], g_loss[0] * args.watch_trend)
+            if len(steps) > 1 and (steps > 0).all() and g_loss[-1] > bad:
+                alarms["g rises"] = (f"G's loss rises, {trend}: in {args.watch_g_diverging} runs diverged. Raise "
+                                     "g_learning_rate, never above D's, or lower d_learning_rate, "
+                                     f"{self._older_weights()} [forcecore 5]")
+            bad = min(args.watch_g_zone[0], g_loss[0] / args.watch_trend)
+            if len(steps) > 1 and (steps < 0).all() and g_loss[-1] < bad:
+                alarms["g falls"] = (f"G's loss falls steadily, {trend}: it fools D with garbage. A deeper D "
+                                     "(discriminator_filters), or a higher d_learning_rate [ganhacks 10; forcecore 5]")
+        return alarms
+
+    def good_news(self, batch, medians):
+        """Returns {news: its line} of a run without alarms."""
+        args, news = self.args, {}
+        if batch < args.watch_noise_batches:
+            news["noise"] = f"no alarm. Noise before batch {args.watch_noise_batches} is normal [forcecore 5]"
+        if args.loss == "cross_entropy" and args.g_objective == "non_saturating":
+            low, high = args.watch_g_zone
+            worst = max(medians[name][-1] for name in ("d_loss_real", "d_loss_fake", "g_loss"))
+            if worst < low:
+                news["catching up"] = f"all losses are under {low:g}: D is catching up [forcecore 5]"
+            elif low <= medians["g_loss"][-1] <= high:
+                news["healthy"] = (f"G's loss is {medians['g_loss'][-1]:.2f}, in its healthy zone of {low:g} to "
+                                   f"{high:g} [forcecore 5]")
+        return news
 
 
 class StopOnSignal(keras.callbacks.Callback):

@@ -10,6 +10,7 @@ args.py. The file holds
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import glob
 import gzip
 import hashlib
@@ -379,13 +380,29 @@ def open_faces(args):
     return np.memmap(args.data, dtype, "r", offset, shape)[:count]
 
 
-def batches(args, start=0):
+def open_labels(args):
+    """Reads the labels of `data`, int32 [count], and their names.
+
+    Raises:
+        ValueError: where the file has no labels, or but one.
+    """
+    with h5py.File(args.data, "r") as file:
+        names = [name.decode() for name in file["label_names"]] if "label_names" in file else []
+        if len(names) < 2 or "labels" not in file:
+            raise ValueError(f"`conditional` needs images with labels: in several folders, whose names they are, or "
+                             f"IDX files. Received: conditional={args.conditional}, data={args.data} without labels")
+        return np.int32(file["labels"]), names
+
+
+def batches(args, start=0, labels=False):
     """Yields batches of images, float32 [batch_size, *image_shape] in [-1, 1], for ever, from batch `start` on.
 
     Each pass over the images has an order of its own, drawn from (seed, pass); what is left behind the last full
-    batch of a pass is left out, by chance other images each time.
+    batch of a pass is left out, by chance other images each time. Where `labels`, it yields (images, labels), the
+    latter int32 [batch_size].
     """
     faces = open_faces(args)
+    label_of = open_labels(args)[0] if labels else None
     batches_per_pass = len(faces) // args.batch_size
     order_of, order = None, None
     for batch in itertools.count(start):
@@ -397,15 +414,20 @@ def batches(args, start=0):
         if args.flip:
             mirrored = np.random.default_rng([args.seed, number, index]).random(len(rows)) < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
-        yield normalize(images) if images.dtype == np.uint8 else images
+        images = normalize(images) if images.dtype == np.uint8 else images
+        yield (images, label_of[rows]) if labels else images
 
 
 def load(args, start=0):
-    """Returns an endless tf.data pipeline of `batches(args, start)`, which reads ahead of the training."""
+    """Returns an endless tf.data pipeline of `batches`, with labels where `conditional`; it reads ahead."""
     import tensorflow as tf
     open_faces(args)  # so that what is wrong with the file is said here, not from inside TensorFlow
     signature = tf.TensorSpec((args.batch_size, *args.image_shape), "float32")
-    return tf.data.Dataset.from_generator(lambda: batches(args, start), output_signature=signature).prefetch(2)
+    if args.conditional:
+        open_labels(args)
+        signature = signature, tf.TensorSpec((args.batch_size,), "int32")
+    generator = functools.partial(batches, args, start, args.conditional)
+    return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
 
 
 def main(args):

@@ -16,12 +16,12 @@ import args as constants  # noqa: E402
 import callbacks  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
-from models import latent  # noqa: E402
 from models.adversarial import GENERATE  # noqa: E402
 
-# What a training does on the side, in this order: the watch looks before anything is written, the film can wait.
-DUMPS = (callbacks.SettleAverage, callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpSamples,
-         callbacks.DumpWeights, callbacks.Film)
+# What a training does on the side, in this order: the own weights are back and the grid is drawn, then the watch looks,
+# before anything is written; the film can wait.
+DUMPS = (callbacks.SwapCheckpoints, callbacks.DrawSamples, callbacks.FailureWatch, callbacks.LossLog,
+         callbacks.DumpSamples, callbacks.TensorBoard, callbacks.DumpWeights, callbacks.Film)
 LEGACY = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}  # the original's file names [forcecore args.py]
 
 
@@ -55,6 +55,16 @@ def load_networks(gan, folder):
             gan.generator_ema.set_weights(gan.generator.get_weights())
 
 
+def class_names(args):
+    """Returns the names of the classes that G draws: the labels in `data` where `conditional`, else none."""
+    return data.open_labels(args)[1] if args.conditional else []
+
+
+def values(args):
+    """Returns what a run's args.json holds: the constants, and the classes' names."""
+    return constants.constants(args) | ({"classes": class_names(args)} if args.conditional else {})
+
+
 def fit(args, model, folder, batches, dumps):
     """Trains `model` until it has learned `batches`, going on from its newest snapshot; the dumps fill `folder`."""
     start = int(model.batch)
@@ -76,14 +86,15 @@ def pretrain_gen(args):
 
     It writes runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, generator.weights.h5.
     """
-    with callbacks.open_run(args, constants.constants(args)) as run:
+    with callbacks.open_run(args, values(args)) as run:
         folder = run / "pretrain"
         folder.mkdir(exist_ok=True)
-        autoencoder = models.build_autoencoder(args)
+        autoencoder = models.build_autoencoder(args, len(class_names(args)))
+        args = constants.override(args, conditional=False)  # it needs no labels
         for snapshot in callbacks.snapshots(folder)[-1:]:
             callbacks.load_snapshot(autoencoder, snapshot)
         fit(args, autoencoder, folder, args.pretrain_batches,
-            (callbacks.FailureWatch, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
+            (callbacks.StopWhereNotFinite, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
         autoencoder.generator.save_weights(folder / ".generator.weights.h5")
         os.replace(folder / ".generator.weights.h5", folder / "generator.weights.h5")
 
@@ -93,8 +104,8 @@ def train_gan(args):
 
     It starts from the newest snapshot of the run; else from `weights`; else from the pretrained generator; else afresh.
     """
-    with callbacks.open_run(args, constants.constants(args)) as folder:
-        gan = models.build(args)
+    with callbacks.open_run(args, values(args)) as folder:
+        gan = models.build(args, len(class_names(args)))
         pretrained = folder / "pretrain" / "generator.weights.h5"
         if callbacks.snapshots(folder):
             callbacks.load_snapshot(gan, callbacks.snapshots(folder)[-1])
@@ -104,6 +115,10 @@ def train_gan(args):
             load_weights(gan.generator, pretrained)
             if gan.generator_ema:
                 gan.generator_ema.set_weights(gan.generator.get_weights())
+        if args.loss in ("hinge", "wasserstein"):
+            print(f"loss={args.loss} has no labels: real_labels and fake_labels are not used.")
+        if args.loss != "cross_entropy":
+            print("The watch knows no zones of losses but those of cross_entropy; it looks at images and gradients.")
         fit(args, gan, folder, args.batches, DUMPS)
     return gan
 
@@ -113,6 +128,7 @@ def generate(args):
 
     They come from the run's newest snapshot, or, where nothing is to be trained, from `weights`. Image k is the same
     for any `generate_count`. Another `seed` than the run's, or another run's weights, have a folder of their own.
+    Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone.
     """
     run = callbacks.run_folder(args)
     callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed", "grid"})
@@ -122,7 +138,12 @@ def generate(args):
         raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
                                 f"`weights`. Received: name={args.name}, weights={args.weights!r}")
     snapshot = pathlib.Path(named or newest[0]).resolve()
-    gan = models.build(args)
+    classes = callbacks.begun_with(snapshot.parent.parent).get("classes", []) if args.conditional else []
+    if args.conditional and not classes or args.generate_class not in ("", *classes):
+        raise ValueError(f"`generate_class` must be one of the classes that {snapshot} was trained with, or empty: "
+                         f"{', '.join(classes) or 'none'}. Received: generate_class={args.generate_class!r}, "
+                         f"conditional={args.conditional}")
+    gan = models.build(args, len(classes))
     load_networks(gan, snapshot)
     own = snapshot.parent == (run / "weights").resolve()
     here = pathlib.Path.cwd()
@@ -131,22 +152,27 @@ def generate(args):
     if args.seed != callbacks.begun_with(run).get("seed", constants.Args.seed):
         label += f"-seed{args.seed}"
     folder = run / "generated" / label
-    folder.mkdir(parents=True, exist_ok=True)
     rows, columns = args.grid
-    batches = -(-max(args.generate_count, rows) // args.batch_size)
-    z = np.concatenate([gan.draw(args.batch_size, GENERATE, batch) for batch in range(batches)])
-    first = []
-    for start in range(0, args.generate_count, args.batch_size):
-        images = np.asarray(gan.sample(z[start:start + args.batch_size]))[:args.generate_count - start]
+    count = args.generate_count
+    chosen = [classes.index(args.generate_class)] if args.generate_class else range(len(classes))
+    first, starts = [], []
+    for batch in range(-(-max(count, rows) // args.batch_size)):
+        start = batch * args.batch_size
+        labels = [chosen[index % len(chosen)] for index in range(start, start + args.batch_size)] if classes else None
+        z = np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
+        starts.extend(z[:rows - len(starts)])
+        images = np.asarray(gan.sample(z, batch))[:max(0, count - start)]
         first.extend(images[:rows * columns - len(first)])
-        for index, image in enumerate(images, start):
-            data.save_png(data.denormalize(image), folder / f"{index:05d}.png")
+        for index, image in enumerate(images):
+            place = folder / classes[labels[index]] if classes else folder
+            place.mkdir(parents=True, exist_ok=True)
+            data.save_png(data.denormalize(image), place / f"{start + index:05d}.png")
     data.save_grid(np.stack(first), folder / "grid.png", columns)
     # Each row walks from its own z to that of the next, and the last one home.
     fractions = np.arange(columns) / columns
-    walk = [gan.sample(latent.slerp(z[row], z[(row + 1) % rows], fractions)) for row in range(rows)]
+    walk = [gan.sample(gan.walk(start, end, fractions)) for start, end in zip(starts, starts[1:] + starts[:1])]
     data.save_grid(np.concatenate(walk), folder / "walk.png", columns)
-    print(f"{folder}: {args.generate_count} images, grid.png and walk.png")
+    print(f"{folder}: {count} images, grid.png and walk.png")
     return folder
 
 
@@ -185,6 +211,7 @@ def prepare(args):
 def main(args):
     """The menu: three verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
+    models.check(args)
     if args.pretrain_batches or args.batches:
         prepare(args)
     if args.pretrain_batches:

@@ -3,30 +3,102 @@ import importlib
 
 NETWORKS = {"dcgan": "models.dcgan"}  # `network` -> the module with build_generator, build_discriminator, build_encoder
 
+CHOICES = {
+    "network": tuple(NETWORKS), "latent": ("normal", "uniform", "binary"),
+    "batch_norm": ("both", "generator", "discriminator", "none"),
+    "downsampling": ("stride", "average", "max"), "upsampling": ("transpose", "pixel_shuffle", "nearest", "bilinear"),
+    "loss": ("cross_entropy", "least_squares", "hinge", "wasserstein"),
+    "g_objective": ("non_saturating", "saturating"), "d_updates": ("joint", "apart"),
+    "d_optimizer": ("adam", "sgd"), "g_optimizer": ("adam", "sgd"),
+}
+
+
+def check(args):
+    """Refuses what can't be meant: an unknown choice, and constants that exclude each other.
+
+    Raises:
+        ValueError: names the constants, what was received, and what to do.
+    """
+    for name, choices in CHOICES.items():
+        if getattr(args, name) not in choices:
+            raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {name}={getattr(args, name)}")
+
+    def refuse(why, *names):
+        received = ", ".join(f"{name}={getattr(args, name)!r}" for name in names)
+        raise ValueError(f"{' and '.join(f'`{name}`' for name in names)} exclude each other: {why}. "
+                         f"Received: {received}")
+
+    for penalty in ("gradient_penalty", "r1_weight"):
+        if getattr(args, penalty) and args.batch_norm in ("both", "discriminator"):
+            refuse("the penalty is on D's slope at each image alone, which batch norm in D mixes with those of the "
+                   "others. Set batch_norm=generator", penalty, "batch_norm")
+        if getattr(args, penalty) and args.minibatch_kernels:
+            refuse("the penalty is on D's slope at each image alone, and minibatch discrimination looks at all. Set "
+                   "one of them to 0", penalty, "minibatch_kernels")
+    if args.loss == "wasserstein" and not args.gradient_penalty:
+        refuse("without a bound on its slope this loss of D grows for ever. Set gradient_penalty=10.0",
+               "loss", "gradient_penalty")
+    if args.gradient_penalty and args.d_updates == "apart":
+        refuse("the penalty needs real and fake images in one update. Set d_updates=joint", "gradient_penalty",
+               "d_updates")
+    if args.g_objective == "saturating" and args.loss != "cross_entropy":
+        refuse("only the cross-entropy has a saturating objective. Set g_objective=non_saturating", "g_objective",
+               "loss")
+    if args.label_flip and args.loss in ("hinge", "wasserstein"):
+        refuse("this loss has no labels. Set label_flip=0.0", "label_flip", "loss")
+    for name in ("real_labels", "fake_labels"):
+        low, high = getattr(args, name)
+        if low > high or not 0 <= (low + high) / 2 <= 1:
+            raise ValueError(f"`{name}` must be (low, high), with a mean in [0, 1]. Received: {name}={(low, high)}")
+    if 0 < args.replay_size < args.batch_size:
+        refuse("the memory must hold a batch at least", "replay_size", "batch_size")
+    if args.swap_every and not 0 < args.swap_for < args.dump_every:
+        refuse("the own weights must be back before the next dump. Set `swap_for` to at least 1 and below `dump_every`",
+               "swap_for", "dump_every")
+    if args.swap_every and args.swap_for >= args.swap_every:
+        refuse("the own weights must be back before the next swap. Set `swap_for` below `swap_every`", "swap_for",
+               "swap_every")
+    if args.augment:
+        from models import augment
+        augment.policies(args.augment)
+
 
 def network(args):
     """Returns the module that builds the networks named by `args.network`."""
-    if args.network not in NETWORKS:
-        raise ValueError(f"`network` must be one of {', '.join(NETWORKS)}. Received: network={args.network}")
     return importlib.import_module(NETWORKS[args.network])
 
 
-def build(args):
-    """Builds the GAN of `args`, compiled, its weights drawn by `args.seed`. Nothing heavy is imported until then."""
+def build(args, classes=0):
+    """Builds the GAN of `args`, compiled, its weights drawn by `args.seed`. Nothing heavy is imported until then.
+
+    Args:
+        args: the constants, a class.
+        classes: how many there are, where it is `conditional`.
+
+    Raises:
+        ValueError: where constants exclude each other, see `check`.
+    """
     import keras
     from models.adversarial import GAN
+    check(args)
     keras.utils.set_random_seed(args.seed)
-    gan = GAN(args, network(args))
-    gan.compile(d_optimizer=keras.optimizers.Adam(args.d_learning_rate, beta_1=args.beta_1),
-                g_optimizer=keras.optimizers.Adam(args.g_learning_rate, beta_1=args.beta_1))
+
+    def optimizer(kind, learning_rate):
+        if kind == "sgd":
+            return keras.optimizers.SGD(learning_rate)
+        return keras.optimizers.Adam(learning_rate, beta_1=args.beta_1)
+
+    gan = GAN(args, network(args), classes)
+    gan.compile(optimizer(args.d_optimizer, args.d_learning_rate), optimizer(args.g_optimizer, args.g_learning_rate))
     return gan
 
 
-def build_autoencoder(args):
+def build_autoencoder(args, classes=0):
     """Builds the autoencoder, compiled, whose decoder is the generator of `args` [forcecore gan.py; cartoon 1]."""
     import keras
     from models.autoencoder import Autoencoder
+    check(args)
     keras.utils.set_random_seed(args.seed)
-    autoencoder = Autoencoder(network(args).build_encoder(args), network(args).build_generator(args))
+    autoencoder = Autoencoder(network(args).build_encoder(args, classes), network(args).build_generator(args, classes))
     autoencoder.compile(keras.optimizers.Adam(args.pretrain_learning_rate))
     return autoencoder

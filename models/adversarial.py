@@ -2,10 +2,11 @@
 import keras
 import tensorflow as tf
 
-from models import latent, losses
+from models import augment, latent, losses
 
 # What a random number is for. All are drawn from (seed, batch, purpose), so that a run can go on from any batch.
-Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE = range(6)
+(Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE, REAL_SEEN, FAKE_SEEN, SEEN_AGAIN, REPLAY,
+ PENALTY) = range(11)
 
 
 class GAN(keras.Model):
@@ -14,24 +15,39 @@ class GAN(keras.Model):
     Args:
         args: the constants, a class of args.py.
         network: the module that builds the networks, see models.NETWORKS.
+        classes: how many there are for G to draw and D to tell apart; 0 where it isn't `conditional`.
 
     Attributes:
-        generator: maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
-        discriminator: maps images to logits [batch, 1].
+        generator: maps z [batch, latent_dim (+ classes)] to images [batch, *image_shape] in [-1, 1].
+        discriminator: maps images to logits [batch, 1 (+ classes)].
         generator_ema: where `ema_decay` > 0, the generator with averaged weights, else None.
+        replay: where `replay_size` > 0, old fakes, a uint8 variable [replay_size, *image_shape], else None.
         batch: int64 variable, the number of batches learned so far.
-        losses_logged: the names of what a step returns, in the order in which they are best read.
+        logged: the names of what a step returns, in the order in which they are best read.
     """
-    losses_logged = "d_loss_real", "d_loss_fake", "g_loss"
 
-    def __init__(self, args, network):
+    def __init__(self, args, network, classes=0):
         super().__init__()
-        self.args = args
-        self.generator = network.build_generator(args)
-        self.discriminator = network.build_discriminator(args)
+        self.args, self.classes = args, classes
+        self.generator = network.build_generator(args, classes)
+        self.discriminator = network.build_discriminator(args, classes)
         self.generator_ema = self._averaged_generator() if args.ema_decay else None
+        self.replay = tf.Variable(tf.zeros([args.replay_size, *args.image_shape], "uint8"),
+                                  trainable=False) if args.replay_size else None
         self.batch = tf.Variable(0, dtype="int64", trainable=False)
+        self.d_loss_real, self.d_loss_fake, self.g_loss = losses.LOSSES[args.loss]
+        if args.g_objective == "saturating":
+            self.g_loss = losses.saturating
+        if args.feature_matching:
+            features = self.discriminator.get_layer("features").output
+            self.judge = keras.Model(self.discriminator.input, [self.discriminator.output, features])
         self.built = True  # its parts are; without this Keras would neither save nor distribute it
+
+    @property
+    def logged(self):
+        return ("d_loss_real", "d_loss_fake", "g_loss", *(("d_loss_class", "g_loss_class") if self.classes else ()),
+                *(("penalty",) if self.args.r1_weight or self.args.gradient_penalty else ()),
+                *(("feature_distance",) if self.args.feature_matching else ()), "d_gradient_norm", "g_gradient_norm")
 
     def _averaged_generator(self):
         ema = keras.models.clone_model(self.generator)
@@ -58,52 +74,144 @@ class GAN(keras.Model):
     def state(self):
         """{name: variables} of what the networks' weights don't hold, for exact resume."""
         return {"batch": [self.batch], "d_optimizer": self.d_optimizer.variables,
-                "g_optimizer": self.g_optimizer.variables, "seeds": seeds(self.networks.values())}
+                "g_optimizer": self.g_optimizer.variables, "seeds": seeds(self.networks.values()),
+                "replay": [self.replay] if self.args.replay_size else []}
 
     def seed(self, purpose, batch=None):
         """Returns the seed, int [2], of the random numbers that `batch` (the present one) needs for `purpose`."""
         batch = tf.cast(self.batch if batch is None else batch, "int64")  # an int32 would draw other numbers
         return tf.random.fold_in([self.args.seed, purpose], batch)
 
-    def draw(self, count, purpose=Z, batch=None):
-        """Draws G's input: z [count, latent_dim]."""
-        return latent.draw(self.args.latent, [count, self.args.latent_dim], self.seed(purpose, batch))
+    def draw(self, count, purpose=Z, batch=None, labels=None):
+        """Draws G's input: z [count, latent_dim], and behind it the classes `labels`, by default each in its turn."""
+        z = latent.draw(self.args.latent, [count, self.args.latent_dim], self.seed(purpose, batch))
+        if self.classes:
+            labels = tf.range(count) % self.classes if labels is None else labels
+            z = tf.concat([z, tf.one_hot(labels, self.classes)], 1)
+        return z
 
-    def train_step(self, real):
+    def walk(self, start, end, fractions):
+        """Returns G's inputs on the way between two of them: z along the great circle, the classes straight."""
+        split = self.args.latent_dim
+        return tf.concat([latent.slerp(start[:split], end[:split], fractions),
+                          latent.lerp(start[split:], end[split:], fractions)], 1)
+
+    def train_step(self, batch):
         """Learns one batch: D on real and fake images, then G on what the learned D says of the same fakes.
 
         Real and fake pass D apart, as batch norm must not let them see each other [ganhacks 4]. The generator runs
         once: its fakes are recorded on G's tape and mere numbers to D's.
 
         Args:
-            real: float32 [batch, rows, columns, channels] in [-1, 1].
+            batch: real images, float32 [batch, rows, columns, channels] in [-1, 1]; where there are classes,
+                (images, labels int [batch]).
 
         Returns:
-            {"d_loss_real", "d_loss_fake", "g_loss"}: scalars of this batch, in nats.
+            {name: scalar} for each of `logged`: losses in nats where `loss` is cross_entropy, and the Euclidean norms
+            of both networks' gradients.
         """
-        g, d, count = self.generator, self.discriminator, tf.shape(real)[0]
+        real, labels = batch if self.classes else (batch, None)
         with tf.GradientTape() as g_tape:
-            fake = g(self.draw(count), training=True)
-
-        # (1) D: maximize log D(x) + log(1 - D(G(z)))
-        with tf.GradientTape() as d_tape:
-            real_labels = losses.labels(self.args.real_labels, count, self.seed(REAL_LABELS))
-            fake_labels = losses.labels(self.args.fake_labels, count, self.seed(FAKE_LABELS))
-            d_loss_real = losses.cross_entropy(real_labels, d(real, training=True))
-            d_loss_fake = losses.cross_entropy(fake_labels, d(fake, training=True))
-            d_loss = (d_loss_real + d_loss_fake) / 2  # [scratch 1]
-        self.d_optimizer.apply(d_tape.gradient(d_loss, d.trainable_variables), d.trainable_variables)
-
-        # (2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average.
-        with g_tape, keras.StatelessScope():
-            logits = d(fake, training=True)
-            g_loss = losses.cross_entropy(tf.ones_like(logits), logits)
-        self.g_optimizer.apply(g_tape.gradient(g_loss, g.trainable_variables), g.trainable_variables)
-
+            fake = self.generator(self.draw(tf.shape(real)[0], labels=labels), training=True)
+        shown = self._mix_with_replay(fake) if self.args.replay_size else fake
+        logs = self._learn_d(real, labels, shown) | self._learn_g(real, labels, fake, g_tape)
         self.batch.assign_add(1)
         if self.generator_ema:
             self._average()
-        return {"d_loss_real": d_loss_real, "d_loss_fake": d_loss_fake, "g_loss": g_loss}
+        return logs
+
+    def _learn_d(self, real, labels, fake):
+        """(1) D: maximize log D(x) + log(1 - D(G(z))), in one update on their mean [scratch 1], or in two."""
+        args, d, logs, count = self.args, self.discriminator, {}, tf.shape(real)[0]
+        real, fake = self._as_seen(real, REAL_SEEN), self._as_seen(fake, FAKE_SEEN)
+
+        def on_real():
+            logits = d(real, training=True)
+            told = losses.labels(args.real_labels, args.fake_labels, args.label_flip, count, self.seed(REAL_LABELS))
+            logs["d_loss_real"] = loss = self.d_loss_real(logits[:, :1], told)
+            if self.classes:  # on reals alone: of fakes D would learn to see the class that G claims [keras.io ACGAN]
+                logs["d_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
+                loss += logs["d_loss_class"]
+            if args.r1_weight:
+                logs["penalty"] = losses.r1(d, real)
+                loss += args.r1_weight * logs["penalty"]
+            return loss
+
+        def on_fake():
+            logits = d(fake, training=True)
+            told = losses.labels(args.fake_labels, args.real_labels, args.label_flip, count, self.seed(FAKE_LABELS))
+            logs["d_loss_fake"] = loss = self.d_loss_fake(logits[:, :1], told)
+            if args.gradient_penalty:
+                logs["penalty"] = losses.gradient_penalty(d, real, fake, self.seed(PENALTY))
+                loss += args.gradient_penalty * logs["penalty"]
+            return loss
+
+        norms = []
+        # A penalty is weighed against the sum of both parts, as in its paper: half of it against their mean.
+        for part in (lambda: (on_real() + on_fake()) / 2,) if args.d_updates == "joint" else (on_real, on_fake):
+            with tf.GradientTape() as d_tape:
+                loss = part()
+            gradients = d_tape.gradient(loss, d.trainable_variables)
+            self.d_optimizer.apply(gradients, d.trainable_variables)
+            norms.append(tf.linalg.global_norm(gradients))
+        return logs | {"d_gradient_norm": tf.reduce_max(norms)}
+
+    def _learn_g(self, real, labels, fake, g_tape):
+        """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average."""
+        args, d, g, logs = self.args, self.discriminator, self.generator, {}
+        with g_tape, keras.StatelessScope():
+            seen = self._as_seen(fake, SEEN_AGAIN)
+            if args.feature_matching:
+                logits, features = self.judge(seen, training=True)
+                _, wanted = self.judge(self._as_seen(real, REAL_SEEN), training=True)
+                logs["feature_distance"] = losses.feature_distance(wanted, features)
+            else:
+                logits = d(seen, training=True)
+            logs["g_loss"] = loss = self.g_loss(logits[:, :1])
+            if self.classes:
+                logs["g_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
+                loss += logs["g_loss_class"]
+            if args.feature_matching:
+                loss += args.feature_matching * logs["feature_distance"]
+        gradients = g_tape.gradient(loss, g.trainable_variables)
+
+        def learn():
+            self.g_optimizer.apply(gradients, g.trainable_variables)
+
+        if args.warmup_batches:  # in which D learns alone
+            tf.cond(self.batch >= args.warmup_batches, learn, lambda: None)
+        else:
+            learn()
+        return logs | {"g_gradient_norm": tf.linalg.global_norm(gradients)}
+
+    def _as_seen(self, images, purpose):
+        """Returns images as D sees them: augmented [Zhao 2020], under noise that fades [ganhacks 13; kmualim 1]."""
+        args = self.args
+        if args.augment:
+            images = augment.apply(images, args.augment, self.seed(purpose))
+        if args.instance_noise:
+            faded = tf.cast(self.batch, "float32") / args.instance_noise_batches if args.instance_noise_batches else 0.0
+            noise = tf.random.stateless_normal(tf.shape(images), tf.random.fold_in(self.seed(purpose), -1))
+            images += args.instance_noise * tf.maximum(0.0, 1.0 - faded) * noise
+        return images
+
+    def _mix_with_replay(self, fake):
+        """Puts old fakes in the place of the first `replay_fraction`, and the new ones in that of the oldest.
+
+        The ring's places follow from the batch number; until the first batch is in it there are no old ones.
+        [ganhacks 8; Shrivastava 2017, arXiv:1612.07828]
+        """
+        args, count = self.args, tf.shape(fake)[0]
+        seen = self.batch * tf.cast(count, "int64")
+        held = tf.cast(tf.minimum(seen, args.replay_size), "float32")
+        rows = tf.cast(tf.random.stateless_uniform([count], self.seed(REPLAY)) * held, "int32")
+        old = tf.cast(tf.gather(self.replay, rows), "float32") / 127.5 - 1
+        share = tf.cast(tf.round(args.replay_fraction * tf.cast(count, "float32")), "int32")
+        replaced = (tf.range(count) < share) & (held > 0)
+        shown = tf.where(replaced[:, None, None, None], old, fake)
+        places = (seen + tf.range(tf.cast(count, "int64"))) % args.replay_size
+        self.replay.scatter_nd_update(places[:, None], tf.cast(tf.round((fake + 1) * 127.5), "uint8"))
+        return shown
 
     def _average(self):
         """Moves the averaged weights towards G's: ema = decay * ema + (1 - decay) * weights.
@@ -122,9 +230,16 @@ class GAN(keras.Model):
         if self.generator_ema:
             self.generator_ema(self.draw(256, STATISTICS), training=True)
 
-    def sample(self, z):
-        """Draws images [count, *image_shape] in [-1, 1] from z, by the averaged generator where there is one."""
-        return (self.generator_ema or self.generator)(z, training=False)
+    def sample(self, z, batch=0):
+        """Draws images [count, *image_shape] in [-1, 1] from z, by the averaged generator where there is one.
+
+        It touches nothing that a training goes on from, not even the seeds of a dropout that stays on in G, which
+        drops otherwise for each `batch`.
+        """
+        network = self.generator_ema or self.generator
+        ahead = [(state, state + tf.constant([0, batch], state.dtype)) for state in seeds([network])]
+        with keras.StatelessScope(state_mapping=ahead):
+            return network(z, training=False)
 
 
 def seeds(networks):

@@ -14,9 +14,9 @@ class Autoencoder(keras.Model):
 
     Attributes:
         batch: int variable, the number of batches learned so far.
-        networks, state, losses_logged: as in GAN.
+        networks, state, logged: as in GAN.
     """
-    losses_logged = "mse",
+    logged = "mse",
 
     def __init__(self, encoder, generator):
         super().__init__()

@@ -70,7 +70,7 @@ def dumps(args):
         for _ in range(steps):
             gan.batch.assign_add(1)
             for callback in callbacks:
-                callback.dump(int(gan.batch), dict.fromkeys(gan.losses_logged, 1.0))
+                callback.dump(int(gan.batch), dict.fromkeys(gan.logged, 1.0))
     return run
 
 

@@ -1,0 +1,85 @@
+"""Layers that Keras hasn't, or has otherwise."""
+import keras
+import tensorflow as tf
+
+
+class AlwaysDropout(keras.layers.Dropout):
+    """Dropout that stays on when images are drawn: noise for G at training and test time [ganhacks 17; Isola 2017]."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=True)
+
+
+class PixelShuffle(keras.layers.Layer):
+    """Rearranges [batch, rows, columns, 4 n] into [batch, 2 rows, 2 columns, n] [Shi 2016, arXiv:1609.05158]."""
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(inputs, 2)
+
+    def compute_output_shape(self, shape):
+        batch, rows, columns, channels = shape
+        return batch, rows and 2 * rows, columns and 2 * columns, channels // 4
+
+
+class MinibatchDiscrimination(keras.layers.Layer):
+    """Appends to each image's features how close the batch's others are to it [Salimans 2016 s3.2].
+
+    M = features @ T gives each image `kernels` rows of `size` numbers; the closeness of two images, for each kernel,
+    is exp(-|their rows' L1 distance|), and the output the sum over the batch, itself included as in the paper's
+    eq. 1. In float32, as a sum of small exponentials must be.
+
+    Input: [batch, features]. Output: [batch, features + kernels].
+
+    Args:
+        kernels: how many; 100 in the authors' code.
+        size: of each; 5 in the authors' code.
+    """
+
+    def __init__(self, kernels, size=5, **options):
+        super().__init__(dtype="float32", **options)
+        self.kernels, self.size = kernels, size
+
+    def build(self, shape):
+        self.kernel = self.add_weight([shape[-1], self.kernels * self.size], name="kernel",
+                                      initializer=keras.initializers.RandomNormal(stddev=0.02))
+
+    def call(self, inputs):
+        rows = tf.reshape(inputs @ self.kernel, [-1, self.kernels, self.size])
+        distances = tf.reduce_sum(tf.abs(rows[:, None] - rows[None]), 3)  # [batch, batch, kernels]
+        return tf.concat([inputs, tf.reduce_sum(tf.exp(-distances), 1)], 1)
+
+    def compute_output_shape(self, shape):
+        return *shape[:-1], shape[-1] + self.kernels
+
+    def get_config(self):
+        return super().get_config() | {"kernels": self.kernels, "size": self.size}
+
+
+class SpectralNormalization(keras.layers.Wrapper):
+    """Divides a layer's kernel by its largest singular value sigma, as one matrix [Miyato 2018, arXiv:1802.05957].
+
+    Sigma comes from one step of the power method a training pass, kept in `u`, and is differentiated through: Keras'
+    own layer overwrites the kernel instead, so that its gradient knows nothing of sigma.
+
+    Args:
+        layer: a Conv2D or Dense.
+    """
+
+    def build(self, shape):
+        super().build(shape)
+        self.u = self.add_weight([1, self.layer.kernel.shape[-1]], name="u", trainable=False,
+                                 initializer=keras.initializers.RandomNormal(stddev=1.0))
+
+    def call(self, inputs, training=False):
+        kernel = tf.convert_to_tensor(self.layer.kernel)
+        matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        v = tf.math.l2_normalize(tf.stop_gradient(self.u @ tf.transpose(matrix)))
+        u = tf.math.l2_normalize(tf.stop_gradient(v @ matrix))
+        if training:
+            self.u.assign(u)
+        sigma = tf.reduce_sum(v @ matrix * u)
+        with keras.StatelessScope(state_mapping=[(self.layer.kernel, kernel / sigma)]):
+            return self.layer(inputs)
+
+    def compute_output_shape(self, shape):
+        return self.layer.compute_output_shape(shape)
