@@ -76,8 +76,7 @@ class Args:
     batch_norm = "both"           # in both [Radford 2015 s3], in one: generator or discriminator, or in none
     bn_momentum = 0.8             # of the moving mean and variance, which only single samples rest on [guess]
     bn_epsilon = 1e-3             # Keras' own; 1e-5 [pytorch]
-    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a name of Keras': glorot_uniform [forcecore],
-    #                                random_uniform, orthogonal [kmualim 8]
+    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; Keras' [kmualim 8], as glorot_uniform [forcecore]
     g_dropout = 0.0               # after each of G's activations, and when it draws too; 0.5 [ganhacks 17]
     d_dropout = 0.0               # after each of D's activations; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0         # of minibatch discrimination in D, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
@@ -107,7 +106,7 @@ class Args:
     # ---- optimizers
     batch_size = 64               # images; half of the paper's, for laptops [pytorch]
     d_optimizer = "adam"          # adam, or sgd [ganhacks 9]
-    g_optimizer = "adam"
+    g_optimizer = "adam"          # [Radford 2015 s4]
     d_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 4e-4 [scratch 5]
     g_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
@@ -139,7 +138,7 @@ class Args:
     watch_sure = 0.2              # nats below 0: where G's saturating loss is higher, it has hardly a slope [measured]
     watch_vanished = 1e-3         # G's gradient norm: less is nothing to learn from [measured; healthy: above 16]
     watch_contrast = 0.1          # of the real images': less is one uniform colour [measured; healthy: above 0.4]
-    watch_saturated = 0.4         # share of values near -1 and 1, beyond the real images' share [measured; healthy: 0.0]
+    watch_saturated = 0.4         # share of values near -1 or 1, beyond that of real images [measured; healthy: 0.0]
     watch_diversity = 0.2         # of the real images': less is mode collapse [measured; healthy: above 0.27]
     watch_alike = 0.02            # from a real image to the next most like it, in [-1, 1]: less is the same [guess]
     watch_noise_batches = 1000    # until which noise is normal [forcecore 5]

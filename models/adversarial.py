@@ -45,9 +45,10 @@ class GAN(keras.Model):
 
     @property
     def logged(self):
-        return ("d_loss_real", "d_loss_fake", "g_loss", *(("d_loss_class", "g_loss_class") if self.classes else ()),
-                *(("penalty",) if self.args.r1_weight or self.args.gradient_penalty else ()),
-                *(("feature_distance",) if self.args.feature_matching else ()), "d_gradient_norm", "g_gradient_norm")
+        optional = {"d_loss_class": self.classes, "g_loss_class": self.classes, "r1": self.args.r1_weight,
+                    "gradient_penalty": self.args.gradient_penalty, "feature_distance": self.args.feature_matching}
+        return ("d_loss_real", "d_loss_fake", "g_loss", *(name for name, on in optional.items() if on),
+                "d_gradient_norm", "g_gradient_norm")
 
     def _averaged_generator(self):
         ema = keras.models.clone_model(self.generator)
@@ -133,8 +134,8 @@ class GAN(keras.Model):
                 logs["d_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
                 loss += logs["d_loss_class"]
             if args.r1_weight:
-                logs["penalty"] = losses.r1(d, real)
-                loss += args.r1_weight * logs["penalty"]
+                logs["r1"] = losses.r1(d, real)
+                loss += args.r1_weight * logs["r1"]
             return loss
 
         def on_fake():
@@ -142,8 +143,8 @@ class GAN(keras.Model):
             told = losses.labels(args.fake_labels, args.real_labels, args.label_flip, count, self.seed(FAKE_LABELS))
             logs["d_loss_fake"] = loss = self.d_loss_fake(logits[:, :1], told)
             if args.gradient_penalty:
-                logs["penalty"] = losses.gradient_penalty(d, real, fake, self.seed(PENALTY))
-                loss += args.gradient_penalty * logs["penalty"]
+                logs["gradient_penalty"] = losses.gradient_penalty(d, real, fake, self.seed(PENALTY))
+                loss += args.gradient_penalty * logs["gradient_penalty"]
             return loss
 
         norms = []
@@ -226,9 +227,15 @@ class GAN(keras.Model):
 
     @tf.function
     def settle(self):
-        """Estimates anew the batch-norm statistics of the averaged generator, which no step has trained, on 256 z."""
+        """Estimates anew the batch-norm statistics of the averaged generator, which no step has trained, on 256 z.
+
+        However often it is called, a dropout that stays on in G starts from the same seeds.
+        """
         if self.generator_ema:
+            before = [(state, tf.identity(state.value)) for state in seeds([self.generator_ema])]
             self.generator_ema(self.draw(256, STATISTICS), training=True)
+            for state, value in before:
+                state.assign(value)
 
     def sample(self, z, batch=0):
         """Draws images [count, *image_shape] in [-1, 1] from z, by the averaged generator where there is one.

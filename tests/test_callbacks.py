@@ -1,10 +1,12 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import args as constants
@@ -12,6 +14,7 @@ import callbacks
 import data
 import gan
 import models
+from models import toyfaces
 
 
 @pytest.fixture
@@ -28,15 +31,16 @@ def names(folder):
 def test_a_run_fills_its_folder(toys, tiny):
     gan.train_gan(tiny(pretrain_batches=0))
     run = toys / "runs/toyfaces"
-    assert names(run) == ["args.json", "dump.png", "film.webp", "loss.csv", "loss.png", "reals.png", "samples",
-                          "weights"]
+    assert [name for name in names(run) if name != "tensorboard"] == [
+        "args.json", "dump.png", "film.webp", "loss.csv", "loss.png", "reals.png", "samples", "weights"]
     assert names(run / "samples") == ["000002.png", "000004.png"]
     assert names(run / "weights") == ["000002", "000004"]
     assert names(run / "weights/000004") == ["discriminator.weights.h5", "generator.weights.h5",
                                              "generator_ema.weights.h5", "training.weights.h5"]
     assert json.loads((run / "args.json").read_text())["generator_filters"] == [16, 16, 8, 8]
     rows = (run / "loss.csv").read_text().splitlines()
-    assert rows[0] == "batch,d_loss_real,d_loss_fake,g_loss" and [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
+    assert rows[0] == "batch,d_loss_real,d_loss_fake,g_loss,d_gradient_norm,g_gradient_norm"
+    assert [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
     assert (run / "dump.png").read_bytes() == (run / "samples/000004.png").read_bytes()
     assert Image.open(run / "dump.png").size == (4 * 64, 2 * 64)
     assert Image.open(run / "film.webp").n_frames == 2
@@ -145,9 +149,137 @@ def test_what_is_not_finite_stops_the_run_before_it_is_saved(toys, tiny):
 
 
 def test_a_loss_that_is_nan_names_itself(toys, tiny):
-    watch = callbacks.FailureWatch(tiny(), toys)
+    watch = callbacks.StopWhereNotFinite(tiny(), toys)
     watch.set_model(models.build(tiny()))
     watch.on_train_begin()
     watch.on_train_batch_end(0, {"d_loss_real": 0.1, "g_loss": 15.0})
     with pytest.raises(callbacks.Diverged, match="Batch 2: g_loss is nan.*it had no snapshot yet"):
         watch.on_train_batch_end(1, {"d_loss_real": 0.1, "g_loss": float("nan")})
+
+
+# ---- the watch
+
+HEALTHY = {"d_loss_real": 0.5, "d_loss_fake": 0.2, "g_loss": 3.0, "d_gradient_norm": 10.0, "g_gradient_norm": 30.0}
+FACES = data.normalize(toyfaces.sample(8)[0])
+
+
+@pytest.fixture
+def watched(toys, tiny):
+    """watched(images, *losses, **constants): what the watch says of a run that is 100 batches long for each of
+    `losses`, what differs from HEALTHY, and whose samples are `images`."""
+    def lines(images, *losses, **constants):
+        args = tiny(**({"name": "watched", "dump_every": 100} | constants))
+        model = models.build(args)
+        watch = callbacks.FailureWatch(args, toys)
+        watch.set_model(model)
+        watch.on_train_begin()
+        model.samples = images
+        for step in range(100 * len(losses)):
+            watch.on_train_batch_end(step, HEALTHY | losses[step // 100])
+        log = toys / "health.log"
+        return log.read_text().splitlines() if log.exists() else []
+    return lines
+
+
+def alarms(lines):
+    return [line for line in lines if "no alarm" not in line and "healthy zone" not in line]
+
+
+def test_a_healthy_run_is_told_so_once(watched):
+    lines = watched(FACES, {}, {}, {})
+    assert len(lines) == 2 and alarms(lines) == []
+    assert lines[0] == "Batch 100: no alarm. Noise before batch 1000 is normal [forcecore 5]"
+    assert lines[1] == "Batch 100: G's loss is 3.00, in its healthy zone of 1 to 4 [forcecore 5]"
+
+
+@pytest.mark.parametrize("images, said", [
+    (np.full([8, 64, 64, 3], 0.3), "one uniform colour, with 0.00 of the contrast"),
+    (np.full([8, 64, 64, 3], -1.0), "samples are black"),
+    (np.repeat(FACES[:1], 8, 0), "samples are alike: they differ by 0.00 .*feature_matching"),
+    (np.sign(FACES), "samples are saturated: 100% of their values"),
+])
+def test_sick_images_are_named(watched, images, said):
+    lines = watched(np.float32(images), {})
+    assert re.search(said, lines[0]) and len(lines) == 1
+
+
+@pytest.mark.parametrize("losses, said", [
+    # The least that labels in (0.9, 1) and (0, 0.1) allow is the entropy of 0.05, 0.1985 nats.
+    ([{"d_loss_real": 0.2, "d_loss_fake": 0.2}], "D's loss is near 0, 0.00[12] above what its labels cost"),
+    ([{"g_loss": 15.1}], "g_loss 15.1 stays over 15"),
+    ([{"g_loss": 3.0}, {"g_loss": 4.0}, {"g_loss": 4.6}], "G's loss rises, 4.60, from 3.00 200 batches ago"),
+    ([{"g_loss": 1.6}, {"g_loss": 1.2}, {"g_loss": 0.9}], "G's loss falls steadily, 0.90, from 1.60"),
+    ([{"d_gradient_norm": 101.0}], "D's gradient norm is 101, over 100.*d_learning_rate"),
+    ([{"g_gradient_norm": 101.0}], "G's gradient norm is 101, over 100.*g_learning_rate"),
+    ([{"g_gradient_norm": 1e-4}], "G's gradient norm is 0.0001: it learns nothing"),
+])
+def test_sick_losses_are_named(watched, losses, said):
+    found = alarms(watched(FACES, *losses))
+    assert len(found) == 1 and re.search(said, found[0])
+
+
+@pytest.mark.parametrize("losses", [
+    [{"g_loss": 3.0}, {"g_loss": 4.0}, {"g_loss": 3.9}],     # up and down
+    [{"g_loss": 3.0}, {"g_loss": 3.5}, {"g_loss": 4.4}],     # less than half as much again
+    [{"g_loss": 1.0}, {"g_loss": 1.5}, {"g_loss": 2.9}],     # below 3
+    [{"g_loss": 8.0}, {"g_loss": 5.0}, {"g_loss": 2.0}],     # falls, to where it is healthy
+    [{"d_loss_real": 0.23, "d_loss_fake": 0.23}], [{"g_loss": 14.9}], [{"g_gradient_norm": 99.0}],
+])
+def test_what_is_not_sick_raises_no_alarm(watched, losses):
+    assert alarms(watched(FACES, *losses)) == []
+
+
+def test_an_alarm_is_not_repeated_while_it_lasts_and_comes_again(watched):
+    far, well = {"g_loss": 20.0}, {}
+    lines = alarms(watched(FACES, far, far, well, far))
+    assert [line.split(":")[0] for line in lines] == ["Batch 100", "Batch 400"]
+
+
+def test_d_catching_up_is_good_news(watched):
+    assert watched(FACES, {"g_loss": 0.9})[-1].endswith("all losses are under 1: D is catching up [forcecore 5]")
+
+
+def test_the_zones_of_losses_are_those_of_the_cross_entropy(watched):
+    assert alarms(watched(FACES, {"g_loss": 20.0, "d_loss_real": 0.0, "d_loss_fake": 0.0}, loss="hinge")) == []
+    assert len(alarms(watched(FACES, {"g_gradient_norm": 101.0}, loss="hinge"))) == 1
+
+
+def test_a_saturating_objective_near_0_is_named_and_its_remedy(watched):
+    lines = alarms(watched(FACES, {"g_loss": -0.6}, {"g_loss": -0.1}, g_objective="saturating"))
+    assert len(lines) == 1 and re.match("Batch 200: G's loss is near 0, -0.10.*g_objective=non_saturating", lines[0])
+
+
+def test_images_that_are_all_the_same_are_named(here, watched, monkeypatch):
+    monkeypatch.setattr(callbacks, "reals", lambda args: np.repeat(FACES[:1], 8, 0))
+    assert "the real images are alike: each is 0.0000 from another" in watched(FACES, {})[0]
+
+
+def test_while_d_warms_up_it_may_win(watched):
+    assert watched(FACES, {"d_loss_real": 0.2, "d_loss_fake": 0.2}, warmup_batches=100) == []
+
+
+def test_thresholds_and_their_change_leave_the_run_as_it_is(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    gan.train_gan(tiny(batches=4, watch_batches=7, watch_lost=3.0))
+    with pytest.raises(ValueError, match="dump_every: 2 in"):
+        for batches, dump_every in (2, 2), (4, 3):
+            gan.train_gan(tiny(name="swaps", batches=batches, swap_every=2, swap_for=1, dump_every=dump_every))
+
+
+# ---- TensorBoard
+
+def test_tensorboard_gets_losses_grid_constants_and_health(toys, tiny):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    gan.train_gan(tiny(watch_batches=1))
+    events = EventAccumulator(str(toys / "runs/toyfaces/tensorboard"), {"tensors": 0}).Reload()
+    steps = {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
+    assert {tag: steps[tag] for tag in ("d/loss_real", "g/gradient_norm", "samples")} == {
+        "d/loss_real": [2, 4], "g/gradient_norm": [2, 4], "samples": [2, 4]}
+    assert b"| batch_size | 8 |" in events.Tensors("constants")[0].tensor_proto.string_val[0]
+    rows = (toys / "runs/toyfaces/loss.csv").read_text().splitlines()
+    assert tf.make_ndarray(events.Tensors("g/loss")[1].tensor_proto) == pytest.approx(float(rows[2].split(",")[3]))
+    health = (toys / "runs/toyfaces/health.log").read_text()
+    assert events.Tensors("health")[-1].tensor_proto.string_val[0].decode().replace("\n\n", "\n") == health
+    width, height, png, *_ = events.Tensors("samples")[0].tensor_proto.string_val
+    assert (width, height) == (b"256", b"128") and png.startswith(b"\x89PNG")

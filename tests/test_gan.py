@@ -14,6 +14,7 @@ from conftest import TINY, words
 from PIL import Image
 
 import args as constants
+import bench_combinations
 import callbacks
 import data
 import gan
@@ -287,3 +288,22 @@ def test_a_user_s_mistake_is_one_line_and_exit_status_1(here):
     process = start("bathces=5")
     said = process.communicate()[0].splitlines()[-1]
     assert process.returncode == 1 and said.startswith("gan.py: `bathces` is no constant of args.py; the nearest is")
+
+
+# ---- any combination of tips
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_random_combination_of_tips_trains_and_resumes_bit_for_bit(here, number):
+    args = bench_combinations.combination(number)
+    data.make(args)
+    assert bench_combinations.differences(args) == []
+
+
+def test_a_run_stopped_within_a_swap_goes_on_bit_for_bit(here, tiny):
+    data.make(tiny())
+    args = tiny(dump_every=4, swap_every=8, swap_for=3, d_dropout=0.3, keep_snapshots=4)
+    whole = bench_combinations.train(args, "whole", 20)
+    resumed = bench_combinations.train(args, "resumed", 9, 10, 17, 20)
+    for name in whole.keys() - {"loss.csv"}:
+        assert np.array_equal(whole[name], resumed[name]), name
+    assert set(whole["loss.csv"].splitlines()) <= set(resumed["loss.csv"].splitlines())

@@ -104,17 +104,19 @@ def test_the_great_circle_keeps_the_length_and_the_ends():
 # ---- what D is told
 
 def test_labels_are_uniform_between_their_limits():
-    soft = losses.labels((0.7, 1.2), 10000, [0, 0]).numpy()
+    soft = losses.labels((0.7, 1.2), (0.0, 0.0), 0.0, 10000, [0, 0]).numpy()
     assert soft.shape == (10000, 1) and 0.7 <= soft.min() < 0.71 and 1.19 < soft.max() < 1.2
     assert soft.mean() == pytest.approx(0.95, abs=0.01)
-    assert set(losses.labels((0.9, 0.9), 10, [0, 0]).numpy().flat) == {np.float32(0.9)}
+    same = losses.labels((0.9, 0.9), (0.0, 0.0), 0.0, 10, [0, 0]).numpy()
+    assert set(same.flat) == {np.float32(0.9)}
 
 
 def test_cross_entropy_by_hand():
-    assert float(losses.cross_entropy([[0.9]], [[0.0]])) == pytest.approx(np.log(2))
+    assert float(losses.cross_entropy(tf.constant([[0.0]]), 0.9)) == pytest.approx(np.log(2))
     # -(0.9 ln sigmoid(1) + 0.1 ln(1 - sigmoid(1))) = 0.9 * 0.31326 + 0.1 * 1.31326
-    assert float(losses.cross_entropy([[0.9]], [[1.0]])) == pytest.approx(0.41326, abs=1e-5)
-    assert float(losses.cross_entropy([[1.0]], [[-50.0]])) == pytest.approx(50)  # sigmoid first would stop at 16.1
+    assert float(losses.cross_entropy(tf.constant([[1.0]]), 0.9)) == pytest.approx(0.41326, abs=1e-5)
+    # a sigmoid first would stop at 16.1
+    assert float(losses.cross_entropy(tf.constant([[-50.0]]), 1.0)) == pytest.approx(50)
 
 
 # ---- the step
