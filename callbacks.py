@@ -181,8 +181,9 @@ class LossLog(Dump):
         self.path, self.rows = self.folder / "loss.csv", []
         if self.path.exists():
             with open(self.path, newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if None not in row.values()
-                             and int(row["batch"]) <= self.start]
+                self.rows = [{"batch": row["batch"]} | {name: row.get(name, "nan") for name in self.model.logged}
+                             for row in csv.DictReader(file) if None not in row.values()
+                             and int(row["batch"]) <= self.start]  # nan: a column that an older version hadn't
             self._write(self.folder / ".loss.csv", "w", self.rows)
             os.replace(self.folder / ".loss.csv", self.path)
 

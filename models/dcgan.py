@@ -60,8 +60,8 @@ def _down(x, args, filters):
 def build_generator(args, classes=0):
     """Builds G, which maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
 
-    Where there are `classes`, z is [batch, latent_dim + classes], the class one-hot behind z: its embedding, as long
-    as z and drawn as z is, is joined to z [Odena 2017].
+    Where there are `classes`, z is [batch, latent_dim + classes], the class one-hot behind z, which is multiplied by
+    an embedding of the class [Odena 2017; keras.io's first ACGAN].
 
     Raises:
         ValueError: where `image_shape` is no multiple of the upsampling, 2 for each of `generator_filters`.
@@ -75,9 +75,11 @@ def build_generator(args, classes=0):
     first, *rest = args.generator_filters
     z = x = keras.Input([args.latent_dim + classes], name="z")
     if classes:
+        z_alone, one_hot = z[:, :args.latent_dim], z[:, args.latent_dim:]
         embedding = layers.Dense(args.latent_dim, use_bias=False, name="embedding",
                                  kernel_initializer=keras.initializers.RandomNormal(stddev=1.0))
-        x = layers.Concatenate()([z[:, :args.latent_dim], embedding(z[:, args.latent_dim:])])
+        # Only beside z, the class let G forget z: one face for each hair colour [measured: toy faces, 600 batches].
+        x = layers.Concatenate()([z_alone * embedding(one_hot), one_hot])
     x = layers.Reshape([1, 1, -1])(x)
     # A transposed convolution over a single pixel: a dense layer with the shape of an image.
     x = layers.Conv2DTranspose(first, (rows // scale, columns // scale), use_bias=args.use_bias,
