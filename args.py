@@ -25,7 +25,7 @@ def constants(args):
 
 # Numbers that must be at least 1. None may be negative.
 POSITIVE = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters", "discriminator_filters",
-            "kernel_size", "batch_size", "dump_every", "grid", "keep_snapshots"}
+            "kernel_size", "batch_size", "dump_every", "grid", "keep_snapshots", "watch_batches", "watch_trend"}
 
 
 # Probabilities and shares: none may be more than 1; and those which 1 would stop altogether.
@@ -94,7 +94,8 @@ class Args:
     replay_fraction = 0.5         # of the fakes that D sees are old ones [Shrivastava 2017]
     swap_every = 0                # batches between swaps of G or D for an older snapshot of it, 0 = off [ganhacks 8]
     swap_for = 5                  # batches which the swapped one stays, frozen: "a few iterations" [ganhacks 8]
-    feature_matching = 0.0        # weight of it in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3]
+    feature_matching = 0.0        # weight of it in G's loss, 0.0 = off; 100.0 makes its gradient about as long as the
+    #                               other's [Salimans 2016 s3.1; scratch 3; measured: 0.1 to 17 at batch 1,000]
     gradient_penalty = 0.0        # weight of it in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.0               # weight of it in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
 
@@ -105,7 +106,7 @@ class Args:
 
     # ---- optimizers
     batch_size = 64               # images; half of the paper's, for laptops [pytorch]
-    d_optimizer = "adam"          # adam, or sgd [ganhacks 9]
+    d_optimizer = "adam"          # adam, or sgd, plain, which needs a far higher rate, such as 0.02 [ganhacks 9; guess]
     g_optimizer = "adam"          # [Radford 2015 s4]
     d_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 4e-4 [scratch 5]
     g_learning_rate = 2e-4        # of Adam [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
@@ -131,15 +132,16 @@ class Args:
     watch_d_loss = 0.03           # above what D's labels cost: less is "near 0" [ganhacks 10; healthy: above 0.04]
     watch_d_zone = (0.05, 0.2)    # above what D's labels cost: "near 0.1" [forcecore 5], shaded in loss.png
     watch_g_zone = (1.0, 4.0)     # healthy for G's loss [forcecore 5], shaded in loss.png
-    watch_g_diverging = (3.0, 8.0)  # bad for G's loss where it rises [forcecore 5]
+    watch_g_rising = 3.0          # where G's loss rises beyond, 3 to 8, runs diverged [forcecore 5]
+    watch_g_fooled = 0.69         # ln 2: where G's loss falls below, D takes most fakes for real [ganhacks 10]
     watch_trend = 1.5             # times in three windows of watch_batches, each above the last: "rising" [measured]
     watch_lost = 15.0             # no loss comes back that stays above [forcecore 5]
     watch_gradient_norm = 100.0   # "things are screwing up" above [ganhacks 10; healthy: below 66]
     watch_sure = 0.2              # nats below 0: where G's saturating loss is higher, it has hardly a slope [measured]
     watch_vanished = 1e-3         # G's gradient norm: less is nothing to learn from [measured; healthy: above 16]
     watch_contrast = 0.1          # of the real images': less is one uniform colour [measured; healthy: above 0.4]
-    watch_saturated = 0.4         # share of values near -1 or 1, beyond that of real images [measured; healthy: 0.0]
-    watch_diversity = 0.2         # of the real images': less is mode collapse [measured; healthy: above 0.27]
+    watch_saturated = 0.4         # share near -1 or 1, of values not so in real images [measured; healthy: below 0.1]
+    watch_diversity = 0.2         # of the real images': less is mode collapse [measured; healthy: above 0.3]
     watch_alike = 0.02            # from a real image to the next most like it, in [-1, 1]: less is the same [guess]
     watch_noise_batches = 1000    # until which noise is normal [forcecore 5]
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 from PIL import Image
 
 import data
-from models import losses
+from models import losses, metrics
 from models.adversarial import GRID
 
 try:
@@ -236,7 +236,8 @@ class SwapCheckpoints(keras.callbacks.Callback):
     """Puts an older snapshot of G or D, frozen, in its place for `swap_for` batches, every `swap_every` [ganhacks 8].
 
     Which, follows from (seed, batch). The own weights, the average's and the optimizer's are back before each dump,
-    so that a run goes on in the middle of a swap as if it had never stopped. It stands first of all.
+    so that a run goes on in the middle of a swap as if it had never stopped. It stands first of all. What of the
+    swapped one isn't trained, such as moving averages, is as in its snapshot for each batch.
     """
 
     def __init__(self, args, folder):
@@ -248,7 +249,10 @@ class SwapCheckpoints(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, step, logs=None):
         batch, every = self.start + step, self.args.swap_every
-        if every and batch >= every and batch % every < self.args.swap_for and not self.own:
+        if self.own:
+            for variable, value in self.frozen:
+                variable.assign(value)
+        elif every and batch >= every and batch % every < self.args.swap_for:
             self._swap(batch - batch % every)
 
     def on_train_batch_end(self, step, logs=None):
@@ -262,7 +266,6 @@ class SwapCheckpoints(keras.callbacks.Callback):
     def _swap(self, batch):
         older = [path for path in snapshots(self.folder) if int(path.name) < batch
                  and int(path.name) % self.args.dump_every == 0]  # not one that was saved because the user stopped
-        older = older[-max(1, self.args.keep_snapshots // 2):]    # those are there however often the user stopped
         if not older:
             return
         chance = np.random.default_rng([self.args.seed, batch])
@@ -272,6 +275,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
         self.own = [(variable, variable.numpy()) for part in (*networks, optimizer)
                     for variable in (part.variables if part is optimizer else part.weights)]
         networks[0].load_weights(older[chance.integers(len(older))] / f"{name}.weights.h5")
+        self.frozen = [(weight, weight.numpy()) for weight in networks[0].non_trainable_weights]
         optimizer.learning_rate = 0.0
 
     def _restore(self):
@@ -298,10 +302,10 @@ class DrawSamples(Dump):
 
 
 def reals(args):
-    """Returns as many real images as a grid has, float32 [count, *image_shape] in [-1, 1], always the same."""
-    count = args.grid[0] * args.grid[1]
-    batches = [batch for _, batch in zip(range(-(-count // args.batch_size)), data.batches(args))]
-    return np.concatenate(batches)[:count]
+    """Returns as many real images as a grid has, or all, float32 [count, *image_shape] in [-1, 1]; always the same."""
+    faces = data.open_faces(args)
+    rows = np.random.default_rng(args.seed).permutation(len(faces))[:args.grid[0] * args.grid[1]]
+    return data.normalize(faces[rows]) if faces.dtype == np.uint8 else faces[rows]
 
 
 class DumpSamples(Dump):
@@ -338,11 +342,18 @@ class DumpWeights(Dump):
 
     def dump(self, batch, logs):
         save_snapshot(self.model, self.folder)
-        for old in snapshots(self.folder)[:-self.args.keep_snapshots]:
+        *older, _ = kept = snapshots(self.folder)
+        if self.args.swap_every:  # what a stop left must not push out what a swap would take
+            stops = [path for path in kept if int(path.name) % self.args.dump_every]
+            kept = [path for path in kept if path not in stops]
+            doomed = kept[:-self.args.keep_snapshots] + [path for path in stops if path in older]
+        else:
+            doomed = kept[:-self.args.keep_snapshots]
+        for old in doomed:
             if not self.args.archive_every or int(old.name) % self.args.archive_every:
-                doomed = old.with_name(f".{old.name}.tmp")  # a kill in between leaves no half of a snapshot
-                os.replace(old, doomed)
-                shutil.rmtree(doomed)
+                temporary = old.with_name(f".{old.name}.tmp")  # a kill in between leaves no half of a snapshot
+                os.replace(old, temporary)
+                shutil.rmtree(temporary)
 
 
 class Film(keras.callbacks.Callback):
@@ -412,14 +423,16 @@ class StopWhereNotFinite(Dump):
             if not all(np.isfinite(weight.numpy()).all() for weight in network.weights):
                 self._stop(batch, f"a weight of the {name} is not finite")
 
-    def _older_weights(self):
-        good = snapshots(self.folder)
-        return (f"from weights before it diverged [forcecore 5]: name=another weights={good[-1]}" if good else
-                "in a run of another name; it had no snapshot yet")
+    def _start_anew(self, batch):
+        """Returns how to start anew from the newest snapshot that is no younger than `batch`."""
+        good = [path for path in snapshots(self.folder) if int(path.name) <= batch]
+        if not good or "discriminator" not in self.model.networks:
+            return "a new start under another name"
+        return f"a new start from weights before it, name=another weights={good[-1]}"
 
     def _stop(self, batch, what):
-        line = (f"Batch {batch}: {what}, so the run is lost. Try lower learning rates [scratch 3], "
-                + self._older_weights())
+        line = (f"Batch {batch}: {what}, so the run is lost. Try lower learning rates and {self._start_anew(batch)} "
+                "[scratch 3; forcecore 5]")
         self._note(line)
         raise Diverged(line)
 
@@ -428,37 +441,19 @@ class StopWhereNotFinite(Dump):
             file.write(line + "\n")
 
 
-def contrast(images):
-    """Returns the mean deviation of an image's pixels, of images [count, rows, columns, channels]: 0 for one colour."""
-    return float(np.mean(np.std(images, (1, 2))))
-
-
-def saturation(images):
-    """Returns the share of values that lie near the ends of [-1, 1], where tanh has hardly a slope."""
-    return float(np.mean(np.abs(images) > 0.95))
-
-
-def distances(images):
-    """Returns the root mean square difference of every two of images [count, ...]: [count, count - 1]."""
-    count = len(images)
-    images = np.reshape(np.float64(images), [count, -1])
-    squares = np.mean(np.square(images), 1)
-    all_pairs = np.sqrt(np.maximum(0, squares[:, None] + squares - 2 * images @ images.T / images.shape[1]))
-    return all_pairs[~np.eye(count, dtype=bool)].reshape(count, count - 1)
-
-
 class FailureWatch(StopWhereNotFinite):
     """Tells a sick run from a healthy one, at each dump: a line with the number, its meaning, a remedy, and the tip.
 
-    A line is printed and written to health.log, and not again while it holds. The thresholds are those of args.py
-    named watch_*; losses and norms are medians of `watch_batches`. Only what is not finite stops a run [kmualim 9].
+    A line is printed and written to health.log, and not again while it holds, unless the run was stopped meanwhile.
+    The thresholds are those of args.py named watch_*; losses and norms are medians of `watch_batches`, which a
+    resumed run gathers anew. Only what is not finite stops a run [kmualim 9].
     """
     GOOD = {"noise", "catching up", "healthy"}  # news that are told once; all others may come again
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.told, self.recent = set(), collections.deque(maxlen=3 * self.args.watch_batches)
-        self.real = reals(self.args)
+        self.real = self._look(reals(self.args))
 
     def on_train_batch_end(self, step, logs=None):
         if self.start + step >= self.args.warmup_batches:  # before that D is meant to win
@@ -472,7 +467,8 @@ class FailureWatch(StopWhereNotFinite):
         size, rows = self.args.watch_batches, np.array(self.recent)
         windows = rows[len(rows) % size:].reshape(-1, size, rows.shape[1])
         medians = dict(zip(self.model.logged, np.median(windows, 1).T))  # {name: of each window, the newest last}
-        news = (self.sick_images(self.model.samples) | self.sick_gradients(medians) | self.sick_losses(medians)
+        news = (self.sick_images(batch, self.model.samples) | self.sick_gradients(medians)
+                | self.sick_losses(batch, medians)
                 or self.good_news(batch, medians))
         for name, line in news.items():
             if name not in self.told:
@@ -480,29 +476,36 @@ class FailureWatch(StopWhereNotFinite):
                 self._note(f"Batch {batch}: {line}")
         self.told = self.told & self.GOOD | news.keys()
 
-    def sick_images(self, images):
+    @staticmethod
+    def _look(images):
+        """Returns (contrast, saturation, mean distance of two, median distance to the next), 0 where there is one."""
+        distances = metrics.distances(images) if len(images) > 1 else np.zeros([1, 1])
+        return (metrics.contrast(images), metrics.saturation(images), np.mean(distances),
+                np.median(np.min(distances, 1)))
+
+    def sick_images(self, batch, images):
         """Returns {alarm: its line} of a sample grid, each number beside that of real images."""
-        args, real = self.args, self.real
-        alike = np.median(np.min(distances(real), 1))
-        if alike < args.watch_alike:
-            return {"data": f"the real images are alike: each is {alike:.4f} from another, in [-1, 1]. There is little "
-                            f"to learn from {args.data}; find more images [forcecore 5]"}
-        seen = contrast(images) / contrast(real)
-        if seen < args.watch_contrast:
+        args, alarms = self.args, {}
+        older = self._start_anew(batch - 3 * args.watch_batches)
+        contrast, ends, spread, nearest = self._look(images)
+        real_contrast, real_ends, real_spread, real_nearest = self.real
+        if len(images) > 1 and real_nearest < args.watch_alike:
+            alarms["data"] = (f"the real images are alike: each is {real_nearest:.4f} from another, in [-1, 1]. There "
+                              f"is little to learn from {args.data}. Find more images [forcecore 5]")
+        if contrast < args.watch_contrast * real_contrast:
             color = "black" if np.mean(images) < -0.9 else "one uniform colour"
-            return {"uniform": f"samples are {color}, with {seen:.2f} of the contrast of real images: G tricks D with "
-                               "garbage. A deeper D (discriminator_filters), lower learning rates, "
-                               f"{self._older_weights()} [forcecore 5; cartoon 4]"}
-        alarms, ends = {}, (saturation(images), saturation(real))
-        if ends[0] - ends[1] > args.watch_saturated:
-            alarms["saturated"] = (f"samples are saturated: {ends[0]:.0%} of their values are near -1 or 1, of real "
-                                   f"images' {ends[1]:.0%}, and tanh has no slope there. Lower g_learning_rate "
+            alarms["uniform"] = (f"samples are {color}, with {contrast / real_contrast:.2f} of the contrast of real "
+                                 f"images: G tricks D with garbage. Try lower learning rates and {older}, or a deeper "
+                                 "D (discriminator_filters) and a new run [forcecore 5; cartoon 4]")
+        elif len(images) > 1 and "data" not in alarms and (
+                alike := min(spread / real_spread, nearest / real_nearest)) < args.watch_diversity:
+            alarms["collapse"] = (f"samples are alike, by {alike:.2f} as different as real images: modes are lost. Try "
+                                  f"lower learning rates and {older}, feature_matching=100.0, or minibatch_kernels=100 "
+                                  "[scratch 3]")
+        if ends - real_ends > args.watch_saturated * (1 - real_ends):
+            alarms["saturated"] = (f"samples are saturated: {ends:.0%} of their values are near -1 or 1, of real "
+                                   f"images' {real_ends:.0%}, and tanh has no slope there. Lower g_learning_rate "
                                    "[forcecore 5]")
-        spread = np.mean(distances(images)) / np.mean(distances(real))
-        if spread < args.watch_diversity:
-            alarms["collapse"] = (f"samples are alike: they differ by {spread:.2f} of what real images do, so modes "
-                                  "are lost. Lower learning rates and a new start, feature_matching=1.0 or "
-                                  "minibatch_kernels=100 [scratch 3]")
         return alarms
 
     def sick_gradients(self, medians):
@@ -516,22 +519,25 @@ class FailureWatch(StopWhereNotFinite):
                                               f"{side}_learning_rate [ganhacks 10]")
         norm = medians["g_gradient_norm"][-1]
         if norm < args.watch_vanished:
-            remedies = [*(["g_objective=non_saturating [ganhacks 2]"] if args.g_objective == "saturating" else []),
-                        *(["batch_norm=both [kmualim 10]"] if args.batch_norm in ("none", "discriminator") else []),
-                        "instance_noise=0.1 [ganhacks 13]"]
-            alarms["g vanishes"] = f"G's gradient norm is {norm:.1g}: it learns nothing. Set {', '.join(remedies)}"
+            penalty = args.r1_weight or args.gradient_penalty or args.spectral_norm
+            remedies = ["g_objective=non_saturating [ganhacks 2]"] if args.g_objective == "saturating" else []
+            if args.batch_norm in ("none", "discriminator"):
+                remedies.append(f"batch_norm={'generator' if penalty else 'both'} [kmualim 10]")
+            remedies.append("a lower d_learning_rate, instance_noise=0.1 [ganhacks 13]")
+            alarms["g vanishes"] = f"G's gradient norm is {norm:.1g}: it learns nothing. Try {', '.join(remedies)}"
         return alarms
 
-    def sick_losses(self, medians):
+    def sick_losses(self, batch, medians):
         """Returns {alarm: its line} of the losses, whose zones are those of the cross-entropy."""
         args, alarms = self.args, {}
+        older = self._start_anew(batch - 3 * args.watch_batches)
         if args.loss != "cross_entropy":
             return alarms
         names = "d_loss_real", "d_loss_fake", "g_loss"
         lost = [f"{name} {medians[name][-1]:.1f}" for name in names if medians[name][-1] > args.watch_lost]
         if lost:
-            alarms["lost"] = (f"{' and '.join(lost)} stays over {args.watch_lost:.0f}: the run is lost. Lower learning "
-                              f"rates, {self._older_weights()} [forcecore 5]")
+            alarms["lost"] = (f"{' and '.join(lost)} stays over {args.watch_lost:.0f}: the run is lost. Try lower "
+                              f"learning rates and {older} [forcecore 5]")
         ahead = np.mean([medians[name][-1] - cost for name, cost in label_costs(args).items()])
         if ahead < args.watch_d_loss:
             alarms["d wins"] = (f"D's loss is near 0, {ahead:.3f} above what its labels cost: it is too strong, and G "
@@ -545,12 +551,11 @@ class FailureWatch(StopWhereNotFinite):
         else:
             g_loss, steps = medians["g_loss"], np.diff(medians["g_loss"])
             trend = f"{g_loss[-1]:.2f}, from {g_loss[0]:.2f} {2 * args.watch_batches} batches ago"
-            bad = max(args.watch_g_diverging[0], g_loss[0] * args.watch_trend)
+            bad = max(args.watch_g_rising, g_loss[0] * args.watch_trend)
             if len(steps) > 1 and (steps > 0).all() and g_loss[-1] > bad:
-                alarms["g rises"] = (f"G's loss rises, {trend}: in {args.watch_g_diverging} runs diverged. Raise "
-                                     "g_learning_rate, never above D's, or lower d_learning_rate, "
-                                     f"{self._older_weights()} [forcecore 5]")
-            bad = min(args.watch_g_zone[0], g_loss[0] / args.watch_trend)
+                alarms["g rises"] = (f"G's loss rises, {trend}: such runs diverged. Try a higher g_learning_rate, "
+                                     f"never above D's, or a lower d_learning_rate, and {older} [forcecore 5]")
+            bad = min(args.watch_g_fooled, g_loss[0] / args.watch_trend)
             if len(steps) > 1 and (steps < 0).all() and g_loss[-1] < bad:
                 alarms["g falls"] = (f"G's loss falls steadily, {trend}: it fools D with garbage. A deeper D "
                                      "(discriminator_filters), or a higher d_learning_rate [ganhacks 10; forcecore 5]")

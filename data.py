@@ -214,6 +214,7 @@ def _read_idx(path):
 
 def _idx(args, paths, attributes):
     """Reads IDX files of images; labels come from the file of the same name with labels-idx1 for images-idx3."""
+    classes = {}
     for path in paths:
         images = _read_idx(path)
         if images.ndim != 3:
@@ -231,8 +232,12 @@ def _idx(args, paths, attributes):
             yield (np.stack([_fit(image, args.image_shape, args.crop) for image in chosen]),
                    {} if labels is None else {"labels": np.uint16(labels[rows])})
             progress.add(len(rows))
-        if labels is not None:
-            attributes["label_names"] = [str(label) for label in range(labels.max() + 1)]
+        classes[path] = 0 if labels is None else int(labels.max()) + 1
+    if any(classes.values()) and not all(classes.values()):
+        without = next(path for path, count in classes.items() if not count)
+        raise ValueError(f"All of the IDX files must have labels, or none. Received: {without} without")
+    if any(classes.values()):
+        attributes["label_names"] = [str(label) for label in range(max(classes.values()))]
 
 
 def _toyfaces(args, paths, attributes):
@@ -391,7 +396,12 @@ def open_labels(args):
         if len(names) < 2 or "labels" not in file:
             raise ValueError(f"`conditional` needs images with labels: in several folders, whose names they are, or "
                              f"IDX files. Received: conditional={args.conditional}, data={args.data} without labels")
-        return np.int32(file["labels"]), names
+        labels = np.int32(file["labels"])
+        if len(labels) != len(file["faces"]) or labels.max() >= len(names):
+            raise ValueError(f"`data` must hold a label below {len(names)} for each of its images. Make it anew with: "
+                             f"python data.py. Received: data={args.data} with {len(labels)} labels up to "
+                             f"{labels.max()} for {len(file['faces'])} images")
+        return labels, names
 
 
 def batches(args, start=0, labels=False):

@@ -10,6 +10,7 @@ import sys
 os.environ["KERAS_BACKEND"] = "tensorflow"             # the train step is written for it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow's notes at its start would hide ours
 
+import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 
 import args as constants  # noqa: E402
@@ -35,6 +36,12 @@ def load_weights(model, path):
     if not path.is_file():
         raise FileNotFoundError(f"There are no weights to load for the {model.name}. Received: {path}")
     try:
+        if path.name.endswith(".weights.h5"):
+            with h5py.File(path) as file:  # Keras would leave out, without a word, what the network has no layer for
+                held = []
+                file.visititems(lambda name, item: held.append(name) if isinstance(item, h5py.Dataset) else None)
+            if len(held) != len(model.weights):
+                raise ValueError(f"It holds {len(held)} arrays; the network has {len(model.weights)}.")
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(f"{path} doesn't fit the {model.name} that the constants describe; the args.json beside "
@@ -139,7 +146,10 @@ def generate(args):
                                 f"`weights`. Received: name={args.name}, weights={args.weights!r}")
     snapshot = pathlib.Path(named or newest[0]).resolve()
     classes = callbacks.begun_with(snapshot.parent.parent).get("classes", []) if args.conditional else []
-    if args.conditional and not classes or args.generate_class not in ("", *classes):
+    if args.conditional and not classes:
+        raise ValueError(f"The names of the classes that {snapshot} was trained with must stand in the args.json two "
+                         f"folders above. Received: conditional={args.conditional}, and no such file or names")
+    if args.generate_class not in ("", *classes):
         raise ValueError(f"`generate_class` must be one of the classes that {snapshot} was trained with, or empty: "
                          f"{', '.join(classes) or 'none'}. Received: generate_class={args.generate_class!r}, "
                          f"conditional={args.conditional}")

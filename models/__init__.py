@@ -35,9 +35,12 @@ def check(args):
         if getattr(args, penalty) and args.minibatch_kernels:
             refuse("the penalty is on D's slope at each image alone, and minibatch discrimination looks at all. Set "
                    "one of them to 0", penalty, "minibatch_kernels")
-    if args.loss == "wasserstein" and not args.gradient_penalty:
+    if args.loss == "wasserstein" and not (args.gradient_penalty or args.spectral_norm):
         refuse("without a bound on its slope this loss of D grows for ever. Set gradient_penalty=10.0",
                "loss", "gradient_penalty")
+    if args.spectral_norm and args.batch_norm in ("both", "discriminator"):
+        refuse("batch norm in D undoes what spectral norm does to the layer before it. Set batch_norm=generator",
+               "spectral_norm", "batch_norm")
     if args.gradient_penalty and args.d_updates == "apart":
         refuse("the penalty needs real and fake images in one update. Set d_updates=joint", "gradient_penalty",
                "d_updates")
@@ -50,6 +53,11 @@ def check(args):
         low, high = getattr(args, name)
         if low > high or not 0 <= (low + high) / 2 <= 1:
             raise ValueError(f"`{name}` must be (low, high), with a mean in [0, 1]. Received: {name}={(low, high)}")
+    if sum(args.real_labels) <= sum(args.fake_labels):
+        refuse("real images must be told the higher labels", "real_labels", "fake_labels")
+    if args.replay_size and not args.replay_fraction:
+        refuse("a memory of old fakes of which none is shown. Set `replay_fraction` above 0", "replay_size",
+               "replay_fraction")
     if 0 < args.replay_size < args.batch_size:
         refuse("the memory must hold a batch at least", "replay_size", "batch_size")
     if args.swap_every and not 0 < args.swap_for < args.dump_every:
@@ -61,6 +69,7 @@ def check(args):
     if args.augment:
         from models import augment
         augment.policies(args.augment)
+    network(args).check(args)
 
 
 def network(args):

@@ -57,14 +57,12 @@ def _down(x, args, filters):
     return {"average": layers.AveragePooling2D, "max": layers.MaxPooling2D}[args.downsampling](2, padding="same")(x)
 
 
-def build_generator(args, classes=0):
-    """Builds G, which maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
-
-    Where there are `classes`, z is [batch, latent_dim + classes], the class one-hot behind z, which is multiplied by
-    an embedding of the class [Odena 2017; keras.io's first ACGAN].
+def check(args):
+    """Refuses constants of which no networks can be built.
 
     Raises:
-        ValueError: where `image_shape` is no multiple of the upsampling, 2 for each of `generator_filters`.
+        ValueError: where `image_shape` is no multiple of the upsampling, 2 for each of `generator_filters`, or the
+            initializer is unknown.
     """
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
@@ -72,6 +70,21 @@ def build_generator(args, classes=0):
         raise ValueError(f"`image_shape` must be a multiple of {scale} rows and columns, 2 for each of "
                          f"generator_filters={args.generator_filters}, with 1 or 3 channels. "
                          f"Received: image_shape={args.image_shape}")
+    for name in "generator_filters", "discriminator_filters":
+        if not getattr(args, name):
+            raise ValueError(f"`{name}` must name a layer at least. Received: {name}=()")
+    _initializer(args)
+
+
+def build_generator(args, classes=0):
+    """Builds G, which maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
+
+    Where there are `classes`, z is [batch, latent_dim + classes], the class one-hot behind z, which is multiplied by
+    an embedding of the class [Odena 2017; keras.io's first ACGAN].
+    """
+    check(args)
+    rows, columns, channels = args.image_shape
+    scale = 2 ** len(args.generator_filters)
     first, *rest = args.generator_filters
     z = x = keras.Input([args.latent_dim + classes], name="z")
     if classes:

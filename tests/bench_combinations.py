@@ -17,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
+from conftest import TINY  # noqa: E402
 
 import args as constants  # noqa: E402
 import callbacks  # noqa: E402
@@ -24,8 +25,6 @@ import data  # noqa: E402
 import gan  # noqa: E402
 import models  # noqa: E402
 
-TINY = {"batch_size": 8, "dataset_size": 32, "generator_filters": (16, 16, 8, 8), "generator_extra_filters": (8,),
-        "discriminator_filters": (8, 8, 16, 16), "dump_every": 2, "grid": (2, 4)}
 OPTIONS = {name: list(choices) for name, choices in models.CHOICES.items()} | {
     "conditional": [False, True], "flip": [False, True], "kernel_size": [3, 4, 5], "g_leaky_slope": [0.0, 0.2],
     "use_bias": [False, True], "kernel_initializer": ["normal", "glorot_uniform", "orthogonal"],
@@ -43,7 +42,7 @@ def combination(number):
     chance = random.Random(f"combination {number}")  # neighbouring numbers would draw alike
     while True:
         drawn = {name: chance.choice(options) for name, options in OPTIONS.items()}
-        args = constants.override(constants.ToyFaces, name=f"combination{number}", **TINY, **drawn)
+        args = constants.override(constants.ToyFaces, **TINY | drawn | {"name": f"combination{number}"})
         try:
             models.check(args)
             return args
@@ -51,22 +50,27 @@ def combination(number):
             pass
 
 
+def contents(snapshot):
+    """Returns {file and dataset: values} of all that a snapshot holds."""
+    values = {}
+    for path in sorted(snapshot.iterdir()):
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: values.update({f"{path.name}/{name}": item[()]})
+                            if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
 def train(args, name, *lengths):
-    """Trains to each of `lengths` in turn; returns everything that the last snapshot and loss.csv hold."""
+    """Trains to each of `lengths` in turn; returns all that the last snapshot and loss.csv hold."""
     for batches in lengths:
         gan.main(constants.override(args, name=f"{args.name}-{name}", batches=batches))
     folder = pathlib.Path("runs") / f"{args.name}-{name}"
-    held = {"loss.csv": (folder / "loss.csv").read_text()}
-    for path in callbacks.snapshots(folder)[-1].glob("*.h5"):
-        with h5py.File(path) as file:
-            file.visititems(lambda key, item: held.update({f"{path.name}/{key}": item[()]})
-                            if isinstance(item, h5py.Dataset) else None)
-    return held
+    return contents(callbacks.snapshots(folder)[-1]) | {"loss.csv": (folder / "loss.csv").read_text()}
 
 
 def differences(args):
     """Returns the names of what a resumed run has otherwise than one in a single go; empty where all is equal."""
-    whole, resumed = train(args, "whole", 4), train(args, "resumed", 2, 3, 4)
+    whole, resumed = train(args, "whole", 4), train(args, "resumed", 3, 4)
     for held in whole, resumed:  # the resumed one dumped its third batch too
         held["loss.csv"] = "".join(line for line in held["loss.csv"].splitlines(True) if not line.startswith("3,"))
     return [name for name in whole | resumed if not np.array_equal(whole.get(name), resumed.get(name))]
@@ -75,7 +79,7 @@ def differences(args):
 def main(count=20):
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        data.make(constants.override(constants.ToyFaces, **TINY))
+        data.make(combination(0))
         equal = 0
         for number in range(count):
             args = combination(number)

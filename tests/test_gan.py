@@ -43,20 +43,10 @@ def wait_for(path, process):
         time.sleep(0.005)
 
 
-def contents(snapshot):
-    """Returns {file and dataset: values} of all that a snapshot holds."""
-    values = {}
-    for path in sorted(snapshot.iterdir()):
-        with h5py.File(path) as file:
-            file.visititems(lambda name, item: values.update({f"{path.name}/{name}": item[()]})
-                            if isinstance(item, h5py.Dataset) else None)
-    return values
-
-
 def assert_same_run(one, other, batch):
     assert (one / "loss.csv").read_bytes() == (other / "loss.csv").read_bytes()
-    a, b = contents(one / "weights" / batch), contents(other / "weights" / batch)
-    assert a.keys() == b.keys() and len(a) > 100
+    a, b = (bench_combinations.contents(run / "weights" / batch) for run in (one, other))
+    assert a.keys() == b.keys() and len(a) > 50
     assert all(np.array_equal(a[name], b[name]) for name in a)
     assert (one / "dump.png").read_bytes() == (other / "dump.png").read_bytes()
 
@@ -125,7 +115,7 @@ def test_weights_start_a_new_run_from_an_older_one(toys, tiny):
     (lambda path: path.write_text("text"), "doesn't fit the generator"),
     (lambda path: models.build(constants.override(constants.Args, generator_filters=(8, 8, 8, 8)))
      .generator.save_weights(path), "doesn't fit the generator"),
-    (lambda path: models.build(constants.override(constants.ToyFaces, **TINY | {"generator_extra_filters": ()}))
+    (lambda path: models.build(constants.override(constants.ToyFaces, **TINY | {"generator_extra_filters": (8,)}))
      .generator.save_weights(path), "doesn't fit the generator"),
 ])
 def test_weights_that_do_not_fit_are_refused(here, tiny, make, said):
@@ -303,7 +293,7 @@ def test_a_run_stopped_within_a_swap_goes_on_bit_for_bit(here, tiny):
     data.make(tiny())
     args = tiny(dump_every=4, swap_every=8, swap_for=3, d_dropout=0.3, keep_snapshots=4)
     whole = bench_combinations.train(args, "whole", 20)
-    resumed = bench_combinations.train(args, "resumed", 9, 10, 17, 20)
+    resumed = bench_combinations.train(args, "resumed", 17, 20)
     for name in whole.keys() - {"loss.csv"}:
         assert np.array_equal(whole[name], resumed[name]), name
     assert set(whole["loss.csv"].splitlines()) <= set(resumed["loss.csv"].splitlines())
