@@ -59,7 +59,7 @@ def main(data_path="", chosen="", batches=300, folder=""):
                 continue
             lines = run(name, base | {"data": path} | changes)
             right = [line for line in lines if words in line]
-            shown = " ".join(f"{key}={value}" for key, value in changes.items() if key != "data")
+            shown = " ".join(f"{key}={value}" for key, value in changes.items())
             said = right[0] if words and right else " / ".join(lines) or "nothing"
             missed = "" if right or not words else "MISSED: "
             print(f"| {name} | {shown or 'those of ToyFaces'} | {missed}{said} |", flush=True)
