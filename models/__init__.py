@@ -14,7 +14,7 @@ CHOICES = {
 
 
 def check(args):
-    """Refuses what can't be meant: an unknown choice, and constants that exclude each other.
+    """Refuses what can't be meant: an unknown choice, and constants that can't go together.
 
     Raises:
         ValueError: names the constants, what was received, and what to do.
@@ -25,7 +25,7 @@ def check(args):
 
     def refuse(why, *names):
         received = ", ".join(f"{name}={getattr(args, name)!r}" for name in names)
-        raise ValueError(f"{' and '.join(f'`{name}`' for name in names)} exclude each other: {why}. "
+        raise ValueError(f"{' and '.join(f'`{name}`' for name in names)} can't go together so: {why}. "
                          f"Received: {received}")
 
     for penalty in ("gradient_penalty", "r1_weight"):
@@ -36,7 +36,8 @@ def check(args):
             refuse("the penalty is on D's slope at each image alone, and minibatch discrimination looks at all. Set "
                    "one of them to 0", penalty, "minibatch_kernels")
     if args.loss == "wasserstein" and not (args.gradient_penalty or args.spectral_norm):
-        refuse("without a bound on its slope this loss of D grows for ever. Set gradient_penalty=10.0",
+        refuse("without a bound on its slope this loss of D grows for ever. Set gradient_penalty=10.0 and "
+               "batch_norm=generator",
                "loss", "gradient_penalty")
     if args.spectral_norm and args.batch_norm in ("both", "discriminator"):
         refuse("batch norm in D undoes what spectral norm does to the layer before it. Set batch_norm=generator",
@@ -85,7 +86,7 @@ def build(args, classes=0):
         classes: how many there are, where it is `conditional`.
 
     Raises:
-        ValueError: where constants exclude each other, see `check`.
+        ValueError: where constants can't go together, see `check`.
     """
     import keras
     from models.adversarial import GAN

@@ -38,7 +38,7 @@ OPTIONS = {name: list(choices) for name, choices in models.CHOICES.items()} | {
 
 
 def combination(number):
-    """Draws constants until they don't exclude each other: a preset, the same for the same number."""
+    """Draws constants until they can go together: a preset, the same for the same number."""
     chance = random.Random(f"combination {number}")  # neighbouring numbers would draw alike
     while True:
         drawn = {name: chance.choice(options) for name, options in OPTIONS.items()}

@@ -551,10 +551,10 @@ def test_d_sees_all_augmented_in_both_steps(deep):
     assert ((shown[1] == 0) != (shown[2] == 0)).any()
 
 
-# ---- what excludes what
+# ---- what cannot go together
 
 @pytest.mark.parametrize("changes, said", [
-    ({"r1_weight": 10.0}, "`r1_weight` and `batch_norm` exclude each other: .*Set batch_norm=generator. Received: "
+    ({"r1_weight": 10.0}, "`r1_weight` and `batch_norm` can't go together so: .*Set batch_norm=generator. Received: "
                           "r1_weight=10.0, batch_norm='both'"),
     ({"gradient_penalty": 10.0, "batch_norm": "discriminator"}, "`gradient_penalty` and `batch_norm`"),
     ({"r1_weight": 10.0, "batch_norm": "none", "minibatch_kernels": 5}, "`r1_weight` and `minibatch_kernels`"),
@@ -564,11 +564,11 @@ def test_d_sees_all_augmented_in_both_steps(deep):
     ({"image_shape": (60, 64, 3)}, "`image_shape` must be a multiple of 16"),
     ({"generator_filters": ()}, "`generator_filters` must name a layer"),
     ({"kernel_initializer": "glorot"}, "`kernel_initializer` must be normal or"),
-    ({"loss": "wasserstein"}, "`loss` and `gradient_penalty` exclude .*Set gradient_penalty=10.0"),
+    ({"loss": "wasserstein"}, "`loss` and `gradient_penalty` can't go together.*Set gradient_penalty=10.0"),
     ({"gradient_penalty": 1.0, "batch_norm": "none", "d_updates": "apart"}, "`gradient_penalty` and `d_updates`"),
     ({"g_objective": "saturating", "loss": "hinge"}, "`g_objective` and `loss`"),
     ({"label_flip": 0.1, "loss": "hinge"}, "`label_flip` and `loss`"),
-    ({"replay_size": 4}, "`replay_size` and `batch_size` exclude .*Received: replay_size=4, batch_size=8"),
+    ({"replay_size": 4}, "`replay_size` and `batch_size` can't go together.*Received: replay_size=4, batch_size=8"),
     ({"swap_every": 8, "swap_for": 2}, "`swap_for` and `dump_every`"),
     ({"swap_every": 1, "swap_for": 1}, "`swap_for` and `swap_every`"),
     ({"real_labels": (1.2, 0.7)}, r"`real_labels` must be \(low, high\)"),
