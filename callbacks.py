@@ -16,6 +16,7 @@ import signal
 import h5py
 import keras
 import matplotlib.figure
+import matplotlib.ticker
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -215,6 +216,8 @@ class LossLog(Dump):
                 self._shade(axes)
             if names == norms:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(matplotlib.ticker.LogFormatter())  # 20 rather than 2 x 10^1
+                axes.yaxis.set_minor_formatter(matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5)))
             axes.grid(alpha=0.3)
             axes.legend(loc="upper right", fontsize="small")
         axes.set_xlabel("batches")
