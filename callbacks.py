@@ -427,7 +427,7 @@ class StopWhereNotFinite(Dump):
                 self._stop(batch, f"a weight of the {name} is not finite")
 
     def _start_anew(self, batch):
-        """Returns how to start anew from the newest snapshot that is no younger than `batch`."""
+        """Returns how to start anew from the newest snapshot that is no later than `batch`."""
         good = [path for path in snapshots(self.folder) if int(path.name) <= batch]
         if not good or "discriminator" not in self.model.networks:
             return "a new start under another name"

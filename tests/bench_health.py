@@ -4,7 +4,8 @@
     python tests/bench_health.py data=data.hdf5 runs=healthy batches=1500
 
 Every run has 300 batches, if not said otherwise, of the preset ToyFaces: nets of a quarter of the filters, batch 32.
-Without `data` it draws toy faces. A run is named rightly where one of the watch's lines has the words expected of it.
+Without `data` it draws toy faces; `folder=F` keeps the runs in F. A run is named rightly where one of the watch's lines
+has the words expected of it.
 """
 import contextlib
 import io

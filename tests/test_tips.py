@@ -1,4 +1,5 @@
 """Every tip of the sources, in their order: each test fails where its constant does nothing."""
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -270,7 +271,6 @@ def test_images_of_each_class_are_drawn_into_a_folder_of_their_own(toys, tiny):
 
 
 def test_labels_are_needed_where_they_are_asked_for(here, tiny):
-    import h5py
     with h5py.File("none.hdf5", "w") as file:
         file["faces"] = np.zeros((32, 64, 64, 3), "uint8")
     with pytest.raises(ValueError, match="`conditional` needs images with labels.*data=none.hdf5 without labels"):
@@ -443,7 +443,7 @@ def test_minibatch_discrimination_lets_d_see_that_fakes_are_alike(deep):
 # ---- beyond the sources: penalties
 
 class Linear(keras.Model):
-    """D(x) = 3 times the mean of x's first row and column, for a slope known by hand."""
+    """D(x) = 3 times one value of x and 4 times another, for a slope known by hand."""
 
     def call(self, images, training=False):
         return 3 * images[:, 0, 0, :1] + 4 * images[:, 0, 1, :1]
