@@ -7,7 +7,8 @@ Origins: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Kar
 [Zhao 2020] arXiv:2006.10738, [Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
 [Miyato 2018] arXiv:1802.05957, [Odena 2017] arXiv:1610.09585, [forcecore] Keras-GAN-Animeface-Character,
 [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
-training_CartoonGAN, [pytorch] pytorch/examples dcgan, [measured] in README, [guess] nobody can justify it.
+training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN, [measured] in README, [guess] nobody can
+justify it.
 """
 import ast
 import difflib
@@ -30,7 +31,7 @@ POSITIVE = {"image_shape", "latent_dim", "generator_filters", "generator_extra_f
 
 # Probabilities and shares: none may be more than 1; and those which 1 would stop altogether.
 AT_MOST_1 = {"label_flip", "replay_fraction"}
-BELOW_1 = {"g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
+BELOW_1 = {"held_out", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
 
 
 def changes(args):
@@ -58,6 +59,7 @@ class Args:
     crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
     dataset_size = 0              # images to use, drawn by `seed`; 0 = all [forcecore args.py]
     conditional = False           # G draws, and D names, the label of an image: its folder's name [ganhacks 12]
+    held_out = 0.1                # share of the images that training never sees, always the same: for scores [guess]
     flip = True                   # mirror every second image: faces have no handedness [guess]
 
     # ---- networks
@@ -86,6 +88,7 @@ class Args:
     loss = "cross_entropy"        # cross_entropy [Goodfellow 2014], least_squares, hinge, wasserstein: models/losses.py
     g_objective = "non_saturating"  # G maximizes log D(G(z)), or, saturating, minimizes log(1 - D(G(z))) [ganhacks 2]
     d_updates = "joint"           # one on the mean of real and fake [scratch 1]; apart: one each [forcecore gan.py]
+    g_step_moves_d = False        # the original's defect: its D learns in G's step too, that fakes are real [forcecore]
     warmup_batches = 0            # in which D learns alone: 0 [kmualim 2], 20 [forcecore gan.py], 100 [forcecore]
     augment = ""                  # of what D sees: out of color,translation,cutout [Zhao 2020]; "" = off
     instance_noise = 0.0          # deviation of the noise on what D sees, images being in [-1, 1] [kmualim 1]
@@ -102,6 +105,7 @@ class Args:
     # ---- what D is told by cross_entropy and least_squares: each label is drawn uniformly from (low, high)
     real_labels = (0.9, 0.9)      # one-sided smoothing [Salimans 2016 s3.4; scratch 4]; (0.9, 1.0) [forcecore]
     fake_labels = (0.0, 0.0)      # (0.0, 0.1) [forcecore]; (0.0, 0.3) [ganhacks 6]
+    g_labels = (1.0, 1.0)         # what G wants to hear of its fakes [Goodfellow 2014]; (0.9, 1.0) [forcecore gan.py]
     label_flip = 0.0              # probability that an image is told the other kind's label [ganhacks 6; cartoon 2]
 
     # ---- optimizers
@@ -125,6 +129,9 @@ class Args:
     archive_every = 1000          # batches between snapshots that stay for good, 0 = none [guess]
     weights = ""                  # a snapshot folder to start from, such as runs/anime64/weights/004000; "" = afresh
     generate_count = 0            # images to draw after training, 0 = skip
+    evaluate_count = 0            # images to score each snapshot with, 0 = skip; 3,000 is usual here, 50,000 for FID
+    features = "inception"        # the network whose features are compared: inception, which is downloaded, a .keras
+    #                               file, or classifier, which is trained on the labels of `data`, see models/metrics.py
     generate_class = ""           # the label to draw, where it is `conditional`; "" = each in its turn
 
     # ---- health: what the watch warns of, see callbacks.FailureWatch; the zones of losses are those of cross_entropy
@@ -187,6 +194,53 @@ class ToyFaces(Args):
     real_labels = (0.9, 1.0)      # [forcecore gan.py]; one-sided ones let D run away here [guess: trials of 700]
     fake_labels = (0.0, 0.1)      # [forcecore gan.py]
     batches = 4000
+
+
+class Original(Args):
+    """The recipe of forcecore's Keras-GAN-Animeface-Character, whose networks are those of Args, for comparison.
+
+    Its D moves in G's step, as G's stack was compiled before D was frozen. Two things are not as there: bytes, of which
+    it kept one value in 256, and D's fakes, which G drew there with running statistics.
+    """
+    name = "original"
+    crop = "squash"
+    flip = False
+    latent = "binary"
+    bn_momentum = 0.3
+    kernel_initializer = "glorot_uniform"
+    d_updates = "apart"
+    g_step_moves_d = True
+    warmup_batches = 20
+    real_labels = (0.9, 1.0)
+    fake_labels = (0.0, 0.1)
+    g_labels = (0.9, 1.0)
+    g_learning_rate = 1e-4
+    ema_decay = 0.0
+
+
+class KerasExample(Args):
+    """The recipe of keras.io's "DCGAN to generate face images", for comparison.
+
+    There labels stand upside down, 1 for fake, which is the same game; the noise on them moves those of real images
+    towards 0.95 and those of fakes below 0, where no loss is the least: the latter stay at 0 here. Each network learned
+    there from fakes of its own.
+    """
+    name = "keras-example"
+    network = "keras_example"
+    flip = False
+    latent_dim = 128
+    generator_filters = (128, 256, 512)
+    generator_extra_filters = ()
+    discriminator_filters = (64, 128, 128)
+    batch_norm = "none"
+    kernel_initializer = "glorot_uniform"
+    d_dropout = 0.2
+    real_labels = (0.95, 1.0)
+    batch_size = 32
+    d_learning_rate = 1e-4
+    g_learning_rate = 1e-4
+    beta_1 = 0.9
+    ema_decay = 0.0
 
 
 def presets():

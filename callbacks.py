@@ -31,7 +31,8 @@ except ImportError:  # Windows has no flock: two runs on one name are not refuse
     fcntl = None
 
 # What may differ when a run goes on, because it doesn't touch the mathematics.
-MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class"}
+MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
+              "evaluate_count", "features"}
 FRAMES = 100  # of film.webp at the most: ten seconds
 
 
@@ -108,6 +109,47 @@ def snapshots(folder):
     return sorted((path for path in folder.glob("weights/*") if path.name.isdigit()), key=lambda path: int(path.name))
 
 
+def snapshots_of(args, values):
+    """Returns the run's snapshot folders, oldest first; where nothing is to be trained and `weights` is set, that one.
+
+    Args:
+        values: the constants as a dict, see args.constants.
+
+    Raises:
+        FileNotFoundError, ValueError: where there is none, or the run was begun with other constants.
+    """
+    run = run_folder(args)
+    refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid"})
+    found = [args.weights] if args.weights and not args.batches else snapshots(run)
+    if not found:
+        raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
+                                f"`weights`. Received: name={args.name}, weights={args.weights!r}")
+    return [pathlib.Path(snapshot).resolve() for snapshot in found]
+
+
+def classes_of(args, snapshot):
+    """Returns the names of the classes that a snapshot's run was trained with; none where it isn't `conditional`."""
+    classes = begun_with(snapshot.parent.parent).get("classes", []) if args.conditional else []
+    if args.conditional and not classes:
+        raise ValueError(f"The names of the classes that {snapshot} was trained with must stand in the args.json two "
+                         f"folders above. Received: conditional={args.conditional}, and no such file or names")
+    if args.generate_class not in ("", *classes):
+        raise ValueError(f"`generate_class` must be one of the classes that {snapshot} was trained with, or empty: "
+                         f"{', '.join(classes) or 'none'}. Received: generate_class={args.generate_class!r}, "
+                         f"conditional={args.conditional}")
+    return classes
+
+
+def label_of(args, snapshot):
+    """Returns the name under which a snapshot's images and scores are kept: its batch, or, of other runs, its path."""
+    run, here = run_folder(args), pathlib.Path.cwd()
+    parts = snapshot.relative_to(here).parts if snapshot.is_relative_to(here) else snapshot.parts[1:]
+    own = snapshot.parent == (run / "weights").resolve()
+    label = snapshot.name if own or not parts else "-".join(parts)
+    other_seed = args.seed != begun_with(run).get("seed", args.seed)
+    return f"{label}-seed{args.seed}" if other_seed else label
+
+
 def save_snapshot(model, folder):
     """Writes `folder`/weights/<batch>: a .weights.h5 of each of the networks, and training.weights.h5 for resume."""
     target = folder / "weights" / f"{int(model.batch):06d}"
@@ -135,6 +177,46 @@ def load_snapshot(model, snapshot):
 
 
 # ---- callbacks
+
+# ---- scores
+
+def read_scores(folder):
+    """Returns what scores.csv in `folder` holds: {snapshot, or "real": {score: value}}; empty where there is none."""
+    path = folder / "scores.csv"
+    if not path.exists():
+        return {}
+    with open(path, newline="") as file:
+        return {row.pop("snapshot"): {name: float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)}
+
+
+def write_scores(folder, table):
+    """Adds {snapshot: {score: value}} to scores.csv in `folder`, and draws scores.png: each score over the batches,
+    dashed what real images score."""
+    held = read_scores(folder)
+    table = {label: held.get(label, {}) | table.get(label, {}) for label in [*held, *table]}
+    labels = ["real", *sorted((label for label in table if label != "real"), key=lambda label: label.zfill(9))]
+    names = list(dict.fromkeys(name for scores in table.values() for name in scores))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".scores.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["snapshot", *names], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"snapshot": label} | {name: f"{value:.6g}" for name, value in table[label].items()}
+                         for label in labels)
+    os.replace(folder / ".scores.csv", folder / "scores.csv")
+
+    figure = matplotlib.figure.Figure(figsize=(10, 2.2 * -(-len(names) // 3)), dpi=80, layout="constrained")
+    curve = [label for label in labels if label.isdigit()]
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(-(-len(names) // 3), 3, index + 1, title=name)
+        points = [(int(label), table[label][name]) for label in curve if name in table[label]]
+        axes.plot(*zip(*points) if points else ([], []), marker=".")
+        if name in table["real"]:
+            axes.axhline(table["real"][name], linestyle="--", color="gray")
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / ".scores.png", format="png")
+    os.replace(folder / ".scores.png", folder / "scores.png")
+
 
 class Dump(keras.callbacks.Callback):
     """Calls `self.dump(batch, logs)` every `dump_every` batches and at the last.

@@ -56,11 +56,11 @@ def save_png(image, path):
 
 
 def save_grid(images, path, columns):
-    """Writes images, float [count, rows, columns, channels] in [-1, 1], as one PNG with `columns` images a row.
+    """Writes images [count, rows, columns, channels], bytes or floats in [-1, 1], as one PNG with `columns` a row.
 
     Where the last row is not full, the rest of it stays white.
     """
-    images = denormalize(images)
+    images = images if images.dtype == np.uint8 else denormalize(images)
     images = np.concatenate([images, np.full((-len(images) % columns, *images.shape[1:]), 255, "uint8")])
     count, height, width, channels = images.shape
     grid = images.reshape(count // columns, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
@@ -375,10 +375,10 @@ def open_faces(args):
                          f"file anew with python data.py. Received: image_shape={args.image_shape}, "
                          f"data={args.data} with faces {shape}")
     count = min(shape[0], args.dataset_size or shape[0])
-    if count < args.batch_size:
-        raise ValueError(f"`batch_size` must be at most the number of images. Lower it, or find more images. Received: "
-                         f"batch_size={args.batch_size}, dataset_size={args.dataset_size}, "
-                         f"data={args.data} with {shape[0]} images")
+    if len(split(args, count)[0]) < args.batch_size:
+        raise ValueError(f"`batch_size` must be at most the number of images that are not held out. Lower it, or find "
+                         f"more images. Received: batch_size={args.batch_size}, held_out={args.held_out}, "
+                         f"dataset_size={args.dataset_size}, data={args.data} with {shape[0]} images")
     if dtype not in ("uint8", "float32") or offset is None:
         raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. {remedy}. "
                          f"Received: data={args.data} with {dtype} faces{', chunked' if offset is None else ''}")
@@ -404,6 +404,25 @@ def open_labels(args):
         return labels, names
 
 
+def split(args, count):
+    """Returns the rows, sorted, of the images that training sees, and of those held out, the same for any `seed`."""
+    order = np.random.default_rng(count).permutation(count)
+    held_out = round(args.held_out * count)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def classes(args):
+    """Returns the classes of the images of `data`, int [count, factors]: the factors of toy faces, else the labels.
+
+    Raises:
+        ValueError: where it has no labels.
+    """
+    with h5py.File(args.data, "r") as file:
+        if "factors" in file:
+            return np.int64(file["factors"])
+    return np.int64(open_labels(args)[0][:, None])
+
+
 def batches(args, start=0, labels=False):
     """Yields batches of images, float32 [batch_size, *image_shape] in [-1, 1], for ever, from batch `start` on.
 
@@ -413,12 +432,13 @@ def batches(args, start=0, labels=False):
     """
     faces = open_faces(args)
     label_of = open_labels(args)[0] if labels else None
-    batches_per_pass = len(faces) // args.batch_size
+    seen, _ = split(args, len(faces))
+    batches_per_pass = len(seen) // args.batch_size
     order_of, order = None, None
     for batch in itertools.count(start):
         number, index = divmod(batch, batches_per_pass)
         if number != order_of:
-            order_of, order = number, np.random.default_rng([args.seed, number]).permutation(len(faces))
+            order_of, order = number, np.random.default_rng([args.seed, number]).permutation(seen)
         rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # sorted: the disk likes it
         images = faces[rows]
         if args.flip:

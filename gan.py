@@ -1,4 +1,4 @@
-"""The story: pretrain the generator, train the GAN, draw from it. `python gan.py [Preset] [constant=value ...]`.
+"""The story: pretrain G, train the GAN, draw from it, score it. `python gan.py [Preset] [constant=value ...]`.
 
 main() is at the bottom. The constants are in args.py, the run is in runs/<name>.
 """
@@ -17,6 +17,7 @@ import args as constants  # noqa: E402
 import callbacks  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
+from models import metrics  # noqa: E402
 from models.adversarial import GENERATE  # noqa: E402
 
 # What a training does on the side, in this order: the own weights are back and the grid is drawn, then the watch looks,
@@ -123,11 +124,26 @@ def train_gan(args):
             if gan.generator_ema:
                 gan.generator_ema.set_weights(gan.generator.get_weights())
         if args.loss in ("hinge", "wasserstein"):
-            print(f"loss={args.loss} has no labels: real_labels and fake_labels are not used.")
+            print(f"loss={args.loss} has no labels: real_labels, fake_labels and g_labels are not used.")
         if args.loss != "cross_entropy":
             print("The watch knows no zones of losses but those of cross_entropy; it looks at images and gradients.")
         fit(args, gan, folder, args.batches, DUMPS)
     return gan
+
+
+def draw(args, gan, count, chosen=None):
+    """Yields the first `count` images of a GAN, batch by batch: their numbers, z, labels or None, and bytes.
+
+    Where there are classes, the `chosen` ones, or all, take turns.
+    """
+    chosen = range(gan.classes) if chosen is None else chosen
+    for batch in range(-(-count // args.batch_size)):
+        numbers = range(batch * args.batch_size, (batch + 1) * args.batch_size)
+        labels = [chosen[number % len(chosen)] for number in numbers] if len(chosen) else None
+        z = np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
+        images = data.denormalize(gan.sample(z, batch))
+        numbers = numbers[:count - numbers[0]]
+        yield numbers, z[:len(numbers)], labels, images[:len(numbers)]
 
 
 def generate(args):
@@ -137,46 +153,21 @@ def generate(args):
     for any `generate_count`. Another `seed` than the run's, or another run's weights, have a folder of their own.
     Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone.
     """
-    run = callbacks.run_folder(args)
-    callbacks.refuse_other_constants(run, constants.constants(args), callbacks.MAY_DIFFER | {"weights", "seed", "grid"})
-    newest = callbacks.snapshots(run)[-1:]
-    named = args.weights if not args.batches else ""
-    if not newest and not named:
-        raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
-                                f"`weights`. Received: name={args.name}, weights={args.weights!r}")
-    snapshot = pathlib.Path(named or newest[0]).resolve()
-    classes = callbacks.begun_with(snapshot.parent.parent).get("classes", []) if args.conditional else []
-    if args.conditional and not classes:
-        raise ValueError(f"The names of the classes that {snapshot} was trained with must stand in the args.json two "
-                         f"folders above. Received: conditional={args.conditional}, and no such file or names")
-    if args.generate_class not in ("", *classes):
-        raise ValueError(f"`generate_class` must be one of the classes that {snapshot} was trained with, or empty: "
-                         f"{', '.join(classes) or 'none'}. Received: generate_class={args.generate_class!r}, "
-                         f"conditional={args.conditional}")
+    snapshot = callbacks.snapshots_of(args, constants.constants(args))[-1]
+    classes = callbacks.classes_of(args, snapshot)
     gan = models.build(args, len(classes))
     load_networks(gan, snapshot)
-    own = snapshot.parent == (run / "weights").resolve()
-    here = pathlib.Path.cwd()
-    parts = snapshot.relative_to(here).parts if snapshot.is_relative_to(here) else snapshot.parts[1:]
-    label = snapshot.name if own or not parts else "-".join(parts)
-    if args.seed != callbacks.begun_with(run).get("seed", constants.Args.seed):
-        label += f"-seed{args.seed}"
-    folder = run / "generated" / label
-    rows, columns = args.grid
-    count = args.generate_count
-    chosen = [classes.index(args.generate_class)] if args.generate_class else range(len(classes))
+    folder = callbacks.run_folder(args) / "generated" / callbacks.label_of(args, snapshot)
+    (rows, columns), count = args.grid, args.generate_count
+    chosen = [classes.index(args.generate_class)] if args.generate_class else None
     first, starts = [], []
-    for batch in range(-(-max(count, rows) // args.batch_size)):
-        start = batch * args.batch_size
-        labels = [chosen[index % len(chosen)] for index in range(start, start + args.batch_size)] if classes else None
-        z = np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
+    for numbers, z, labels, images in draw(args, gan, max(count, rows), chosen):
         starts.extend(z[:rows - len(starts)])
-        images = np.asarray(gan.sample(z, batch))[:max(0, count - start)]
-        first.extend(images[:rows * columns - len(first)])
-        for index, image in enumerate(images):
+        first.extend(images[:min(rows * columns, count) - len(first)])
+        for index, number in enumerate(numbers[:max(0, count - numbers[0])]):
             place = folder / classes[labels[index]] if classes else folder
             place.mkdir(parents=True, exist_ok=True)
-            data.save_png(data.denormalize(image), place / f"{start + index:05d}.png")
+            data.save_png(images[index], place / f"{number:05d}.png")
     data.save_grid(np.stack(first), folder / "grid.png", columns)
     # Each row walks from its own z to that of the next, and the last one home.
     fractions = np.arange(columns) / columns
@@ -184,6 +175,73 @@ def generate(args):
     data.save_grid(np.concatenate(walk), folder / "walk.png", columns)
     print(f"{folder}: {count} images, grid.png and walk.png")
     return folder
+
+
+def look_at_real(args):
+    """Looks at the real images through the network named by `features`, which it trains where it is `classifier`.
+
+    Returns:
+        The network; what metrics.look saw of the training images, and of those held out; and, where it names classes,
+        the true ones of all, int [count, factors], else None.
+    """
+    faces = data.open_faces(args)
+    faces = faces if faces.dtype == np.uint8 else data.denormalize(faces)
+    train, test = data.split(args, len(faces))
+    if len(test) < 10:
+        raise ValueError(f"Scores need images that training has not seen. Raise `held_out`, or find more images. "
+                         f"Received: held_out={args.held_out}, {len(faces)} images")
+    path = args.features
+    if path == "classifier":
+        path, true = f"{args.data.removesuffix('.hdf5')}.classifier.keras", data.classes(args)
+        if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(args.data):
+            print(f"Training a classifier on the labels of {args.data}")
+            metrics.train_classifier(faces[train], true[train], true.max(0) + 1).save(path)
+    network = metrics.feature_network(path)
+    seen, unseen = metrics.look(network, faces[train]), metrics.look(network, faces[test])
+    if unseen.classes is None:
+        return network, seen, unseen, None
+    right = (unseen.classes == data.classes(args)[test]).all(1).mean()
+    print(f"{path} is right about {right:.1%} of the {len(test)} images that were held out")
+    return network, seen, unseen, data.classes(args)
+
+
+def evaluate(args, real=None):
+    """Scores the run's snapshots, or `weights`, with `evaluate_count` images each; a score that is there stays.
+
+    It writes runs/<name>/scores.csv, a row a snapshot, the first what real images score; scores.png; and, of the last
+    snapshot, neighbours.png: the 16 drawn images nearest to a training image, each beside that one.
+
+    Args:
+        real: what `look_at_real` returned, for whoever scores several runs on the same images.
+
+    Returns:
+        {snapshot, or "real": {score: value}}.
+    """
+    run, count = callbacks.run_folder(args), args.evaluate_count
+    network, train, test, true = real or look_at_real(args)
+    suffix = f"_{pathlib.Path(args.features).stem}_{f'{count // 1000}k' if count % 1000 == 0 else count}"
+
+    def scores(seen):
+        return {name + suffix: value for name, value in metrics.scores(seen, train, test, true).items()}
+
+    rows = np.random.default_rng(0).permutation(len(train.images))[:count]
+    floor = scores(metrics.Seen(*(part if part is None else part[rows] for part in train)))
+    floor["memorization" + suffix] = 0.5  # these are copies; of other real images each second pair is nearer
+    for snapshot in callbacks.snapshots_of(args, constants.constants(args)):
+        label = callbacks.label_of(args, snapshot)
+        if floor.keys() <= callbacks.read_scores(run).get(label, {}).keys():
+            continue
+        gan = models.build(args, len(callbacks.classes_of(args, snapshot)))
+        load_networks(gan, snapshot)
+        seen = metrics.look(network, np.concatenate([images for *_, images in draw(args, gan, count)]))
+        found = scores(seen)
+        print(f"{label}: " + ", ".join(f"{name} {value:.4g} (real {floor[name]:.4g})" for name, value in found.items()))
+        callbacks.write_scores(run, {"real": floor, label: found})
+        to_train, next_to = metrics.nearest(seen.features, train.features)
+        closest = np.argsort(to_train)[:16]
+        pairs = np.stack([seen.images[closest], train.images[next_to[closest]]], 1)
+        data.save_grid(pairs.reshape(-1, *args.image_shape), run / "neighbours.png", 8)
+    return callbacks.read_scores(run)
 
 
 def choose(args):
@@ -219,10 +277,10 @@ def prepare(args):
 
 
 def main(args):
-    """The menu: three verbs, each with a constant that says how much, 0 = skip."""
+    """The menu: four verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
     models.check(args)
-    if args.pretrain_batches or args.batches:
+    if args.pretrain_batches or args.batches or args.evaluate_count:
         prepare(args)
     if args.pretrain_batches:
         pretrain_gen(args)
@@ -230,6 +288,8 @@ def main(args):
         train_gan(args)
     if args.generate_count:
         generate(args)
+    if args.evaluate_count:
+        evaluate(args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Maths: tensors in, tensors out. Nothing here opens a file, reads a clock, prints, or knows a global Args."""
 import importlib
 
-NETWORKS = {"dcgan": "models.dcgan"}  # `network` -> the module with build_generator, build_discriminator, build_encoder
+# `network` -> the module with check, build_generator, build_discriminator, build_encoder
+NETWORKS = {"dcgan": "models.dcgan", "keras_example": "models.baselines"}
 
 CHOICES = {
     "network": tuple(NETWORKS), "latent": ("normal", "uniform", "binary"),
@@ -50,7 +51,7 @@ def check(args):
                "loss")
     if args.label_flip and args.loss in ("hinge", "wasserstein"):
         refuse("this loss has no labels. Set label_flip=0.0", "label_flip", "loss")
-    for name in ("real_labels", "fake_labels"):
+    for name in ("real_labels", "fake_labels", "g_labels"):
         low, high = getattr(args, name)
         if low > high or not 0 <= (low + high) / 2 <= 1:
             raise ValueError(f"`{name}` must be (low, high), with a mean in [0, 1]. Received: {name}={(low, high)}")

@@ -6,7 +6,7 @@ from models import augment, latent, losses
 
 # What a random number is for. All are drawn from (seed, batch, purpose), so that a run can go on from any batch.
 (Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE, REAL_SEEN, FAKE_SEEN, SEEN_AGAIN, REPLAY,
- PENALTY) = range(11)
+ PENALTY, G_LABELS) = range(12)
 
 
 class GAN(keras.Model):
@@ -63,7 +63,13 @@ class GAN(keras.Model):
         super().compile(optimizer=None)
         self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
         d_optimizer.build(self.discriminator.trainable_variables)
-        g_optimizer.build(self.generator.trainable_variables)
+        g_optimizer.build(self.moved_by_g)
+
+    @property
+    def moved_by_g(self):
+        """The variables that G's step moves: G's, and D's too under the original's defect."""
+        moved = self.generator.trainable_variables
+        return moved + self.discriminator.trainable_variables if self.args.g_step_moves_d else moved
 
     @property
     def networks(self):
@@ -159,7 +165,7 @@ class GAN(keras.Model):
 
     def _learn_g(self, real, labels, fake, g_tape):
         """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average."""
-        args, d, g, logs = self.args, self.discriminator, self.generator, {}
+        args, d, logs = self.args, self.discriminator, {}
         with g_tape, keras.StatelessScope():
             seen = self._as_seen(fake, SEEN_AGAIN)
             if args.feature_matching:
@@ -168,22 +174,24 @@ class GAN(keras.Model):
                 logs["feature_distance"] = losses.feature_distance(wanted, features)
             else:
                 logits = d(seen, training=True)
-            logs["g_loss"] = loss = self.g_loss(logits[:, :1])
+            told = losses.labels(args.g_labels, args.g_labels, 0.0, tf.shape(fake)[0], self.seed(G_LABELS))
+            logs["g_loss"] = loss = self.g_loss(logits[:, :1], told)
             if self.classes:
                 logs["g_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
                 loss += logs["g_loss_class"]
             if args.feature_matching:
                 loss += args.feature_matching * logs["feature_distance"]
-        gradients = g_tape.gradient(loss, g.trainable_variables)
+        gradients = g_tape.gradient(loss, self.moved_by_g)
 
         def learn():
-            self.g_optimizer.apply(gradients, g.trainable_variables)
+            self.g_optimizer.apply(gradients, self.moved_by_g)
 
         if args.warmup_batches:  # in which D learns alone
             tf.cond(self.batch >= args.warmup_batches, learn, lambda: None)
         else:
             learn()
-        return logs | {"g_gradient_norm": tf.linalg.global_norm(gradients)}
+        of_g = gradients[:len(self.generator.trainable_variables)]
+        return logs | {"g_gradient_norm": tf.linalg.global_norm(of_g)}
 
     def _as_seen(self, images, purpose):
         """Returns images as D sees them: augmented [Zhao 2020], under noise that fades [ganhacks 13; kmualim 1]."""

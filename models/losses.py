@@ -38,7 +38,7 @@ def cost_of_labels(limits, others, flip):
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)
 
 
-# ---- losses: {name: (of D on real, of D on fake, of G)}; the first two of (logits, labels), the last of (logits)
+# ---- losses: {name: (of D on real, of D on fake, of G)}, each of (logits, labels)
 
 def cross_entropy(logits, labels):
     """Returns the mean binary cross-entropy in nats [Goodfellow 2014]."""
@@ -52,22 +52,22 @@ def squared_error(logits, labels):
 
 LOSSES = {
     # G maximizes log D(G(z)) instead of minimizing log(1 - D(G(z))): its gradient stays where D is sure [ganhacks 2]
-    "cross_entropy": (cross_entropy, cross_entropy, lambda logits: cross_entropy(logits, 1.0)),
-    "least_squares": (squared_error, squared_error, lambda logits: squared_error(logits, 1.0)),
+    "cross_entropy": (cross_entropy, cross_entropy, cross_entropy),
+    "least_squares": (squared_error, squared_error, squared_error),
     # arXiv:1705.02894 [Lim 2017]; no labels
     "hinge": (lambda logits, labels: tf.reduce_mean(tf.nn.relu(1 - logits)),
               lambda logits, labels: tf.reduce_mean(tf.nn.relu(1 + logits)),
-              lambda logits: -tf.reduce_mean(logits)),
+              lambda logits, labels: -tf.reduce_mean(logits)),
     # arXiv:1701.07875 [Arjovsky 2017], whose slope the gradient penalty bounds; no labels
     "wasserstein": (lambda logits, labels: -tf.reduce_mean(logits),
                     lambda logits, labels: tf.reduce_mean(logits),
-                    lambda logits: -tf.reduce_mean(logits)),
+                    lambda logits, labels: -tf.reduce_mean(logits)),
 }
 
 
-def saturating(logits):
+def saturating(logits, labels):
     """Returns the paper's first loss of G, the mean of log(1 - D(G(z))), at most 0 [Goodfellow 2014, eq. 1]."""
-    return -cross_entropy(logits, 0.0)
+    return -cross_entropy(logits, 1.0 - labels)
 
 
 def class_cross_entropy(class_logits, labels):

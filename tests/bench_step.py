@@ -1,4 +1,4 @@
-"""Seconds a training step takes on the CPU: ours, two well-known ways to train the same DCGAN, and what a dump costs.
+"""Seconds a training step takes on the CPU: ours, three well-known ways to train the same DCGAN, and what a dump costs.
 
     pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2
 
@@ -35,6 +35,7 @@ except ImportError:  # its rival is left out
     torch = None
 
 ROUNDS, STEPS, WARM_UP = 30, 2, 2  # rounds; steps of a rival in each, and before the first, which trace
+SIDE = 4096  # of the matrices whose product tells the machine's speed: large enough for its best
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -74,48 +75,104 @@ def dumps(args):
     return run
 
 
-def moves(variables, call):
-    """Tells whether `call()` changes any of `variables`."""
-    before = [variable.numpy() for variable in variables]
-    call()
-    return any((variable.numpy() != old).any() for variable, old in zip(variables, before))
-
-
 def stacked(args):
-    """The idiom of 2017: D compiled alone, G and a frozen D compiled as a stack, each fed by train_on_batch.
+    """The original's idiom: D compiled, G and D compiled as a stack, each fed by train_on_batch, fakes from predict.
 
-    Keras 2 fixed at compile what a model trains, Keras 3 fixes it when the first batch traces the step. Compile D,
-    freeze D, train D: it silently learns nothing. So D makes a first step here before it is frozen.
+    As there D is free in the stack, so it moves in G's step too. (The cure of its time, to freeze D before the stack is
+    compiled, fails without a word in Keras 3: D then learns nothing at all, not even in its own step.)
     """
     gan, loss = models.build(args), keras.losses.BinaryCrossentropy(from_logits=True)
     g, d, stack = gan.generator, gan.discriminator, keras.Sequential([gan.generator, gan.discriminator])
     reals, random = data.batches(args), np.random.default_rng(args.seed)
-
-    def draw():
-        return random.standard_normal([args.batch_size, args.latent_dim], "float32")
+    d.compile(gan.d_optimizer, loss)
+    stack.compile(keras.optimizers.Adam(args.g_learning_rate, args.beta_1), loss)
 
     def labels(limits):
         return random.uniform(*limits, [args.batch_size, 1]).astype("float32")
 
-    def train_d():
-        fake = g.predict(draw(), batch_size=args.batch_size, verbose=0)
-        d.train_on_batch(next(reals), labels(args.real_labels))
-        d.train_on_batch(fake, labels(args.fake_labels))
+    def run(steps):
+        for _ in range(steps):
+            z = random.standard_normal([args.batch_size, args.latent_dim], "float32")
+            fake = g.predict(z, verbose=0)
+            d.train_on_batch(next(reals), labels(args.real_labels))
+            d.train_on_batch(fake, labels(args.fake_labels))
+            stack.train_on_batch(z, labels((1.0, 1.0)))
+    return run
 
-    def train_g():
-        stack.train_on_batch(draw(), labels((1.0, 1.0)))
 
-    d.compile(gan.d_optimizer, loss)
-    train_d()
-    d_weights, d.trainable = d.trainable_variables, False
-    stack.compile(gan.g_optimizer, loss)
-    if not (moves(g.trainable_variables, train_g) and moves(d_weights, train_d)) or moves(d.variables, train_g):
-        raise RuntimeError(f"Under Keras {keras.version()} the stacked idiom doesn't train D in D's calls alone.")
+class KerasExample(keras.Model):
+    """The train step of keras.io's DCGAN: fakes and reals in one batch, 1 for fake; G learns from fakes of its own."""
+
+    def __init__(self, gan):
+        super().__init__()
+        self.args, self.generator, self.discriminator = gan.args, gan.generator, gan.discriminator
+        self.loss_fn, self.built = keras.losses.BinaryCrossentropy(from_logits=True), True
+
+    def compile(self, d_optimizer, g_optimizer):
+        super().compile()
+        self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
+
+    def learn(self, network, optimizer, labels, logits_of):
+        with tf.GradientTape() as tape:
+            loss = self.loss_fn(labels, logits_of())
+        weights = network.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        return loss
+
+    def train_step(self, real):
+        count = self.args.batch_size
+        images = tf.concat([self.generator(tf.random.normal([count, self.args.latent_dim]), training=True), real], 0)
+        labels = tf.concat([tf.ones([count, 1]), tf.zeros([count, 1])], 0)
+        labels += 0.05 * tf.random.uniform(tf.shape(labels))
+        d_loss = self.learn(self.discriminator, self.d_optimizer, labels,
+                            lambda: self.discriminator(images, training=True))
+        z = tf.random.normal([count, self.args.latent_dim])
+        g_loss = self.learn(self.generator, self.g_optimizer, tf.zeros([count, 1]),
+                            lambda: self.discriminator(self.generator(z, training=True), training=True))
+        return {"d_loss": d_loss, "g_loss": g_loss}
+
+
+def keras_example(args):
+    """`fit` of keras.io's step, with our networks, fed by data.load."""
+    gan, stopwatch = models.build(args), Stopwatch()
+    model = KerasExample(gan)
+    model.compile(gan.d_optimizer, gan.g_optimizer)
 
     def run(steps):
-        for train in steps * (train_d, train_g):
-            train()
+        model.fit(data.load(args), steps_per_epoch=1 + steps, shuffle=False, verbose=0, callbacks=[stopwatch])
+        return stopwatch.times[-1] - stopwatch.times[0]
     return run
+
+
+def product(args):
+    """The machine's speed: a step is a product of two 4096 x 4096 matrices of float32."""
+    a, b = tf.random.normal([2, SIDE, SIDE])
+    multiply = tf.function(lambda: tf.reduce_sum(a @ b))
+
+    def run(steps):
+        for _ in range(steps):
+            multiply().numpy()
+    return run
+
+
+def flops(args):
+    """Counts the floating-point operations of our step: those of convolutions and dense layers, two a product.
+
+    A pass backwards costs as much as one forwards for the weights, and as much again for the layer's input, which none
+    but G's fakes need of the first layer. G: forwards, backwards. D: forwards and backwards on real and on fake images,
+    and once more for G, when no gradient of its weights is taken.
+    """
+    def forwards(network):
+        costs = []
+        for layer in network.layers:
+            if hasattr(layer, "kernel"):
+                shape = layer.input.shape if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output.shape
+                costs.append(2 * np.prod(layer.kernel.shape) * np.prod(shape[1:-1]))
+        return sum(costs), costs[0]
+
+    gan = models.build(args)
+    (g, g_first), (d, d_first) = forwards(gan.generator), forwards(gan.discriminator)
+    return args.batch_size * ((3 * g - g_first) + 2 * (3 * d - d_first) + 2 * d)
 
 
 def pytorch(args):
@@ -192,7 +249,8 @@ def spread(values):
 
 
 def main(rounds=ROUNDS, steps=STEPS):
-    rivals = {"ours": ours, "stacked `train_on_batch` and `predict`": stacked}
+    rivals = {"ours": ours, "the original's `train_on_batch` and `predict`": stacked,
+              "the step of keras.io's DCGAN, `fit`": keras_example, "product": product}
     rivals |= {"PyTorch, the step of its DCGAN example": pytorch} if torch else {}
     with tempfile.TemporaryDirectory() as folder:
         args = {"data": f"{folder}/data.hdf5", "keep_snapshots": 1, "archive_every": 0}
@@ -203,8 +261,13 @@ def main(rounds=ROUNDS, steps=STEPS):
     print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch "
           f"{torch.__version__ if torch else 'missing: pip install .[bench]'}, {os.cpu_count()} cores, {rounds} "
           f"rounds of {steps} steps\n\n| rival | seconds a step | ours is x times faster |\n|---|---|---|")
+    products = seconds.pop("product")
     for name, values in seconds.items():
         print(f"| {name} | {np.median(values):.2f} | {spread(values / seconds['ours'])} |")
+    count, rate = flops(constants.Args), 2 * SIDE ** 3 / min(products)
+    print(f"\nA step is {count / 1e9:.0f} GFLOP; the best of {rounds} products of {SIDE} x {SIDE} matrices, by turns with "
+          f"the steps, ran at {rate / 1e9:.0f} GFLOP/s. That floor is {count / rate:.2f} seconds a step: ours runs at "
+          f"{count / rate / np.median(seconds['ours']):.0%} of it.")
     share = np.median(dump) / np.median(seconds["ours"])
     print(f"\nA dump takes {spread(dump)} seconds: it adds {share / 10:.1%} to a run at dump_every=10, "
           f"{share / 100:.1%} at 100.")

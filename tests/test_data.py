@@ -283,7 +283,7 @@ def test_flip_mirrors_about_half_of_the_images(here):
     pixels[:, :, 0] = 255  # a white left edge
     with h5py.File("data.hdf5", "w") as file:
         file["faces"] = pixels
-    batch = next(data.batches(small(batch_size=64, flip=True)))
+    batch = next(data.batches(small(batch_size=64, flip=True, held_out=0.0)))
     left, right = (batch[:, 0, 0, 0] == 1), (batch[:, 0, -1, 0] == 1)
     assert (left ^ right).all() and 16 < right.sum() < 48
 

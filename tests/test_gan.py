@@ -1,3 +1,4 @@
+import csv
 import os
 import pathlib
 import re
@@ -19,6 +20,7 @@ import callbacks
 import data
 import gan
 import models
+from models import metrics
 
 ROOT = pathlib.Path(gan.__file__).parent
 
@@ -222,6 +224,83 @@ def test_generate_may_draw_while_the_run_goes_on(toys, tiny):
 def test_generate_without_anything_to_draw_from_says_so(here, tiny):
     with pytest.raises(FileNotFoundError, match="no snapshot to draw from.*name=toyfaces"):
         gan.generate(tiny(generate_count=1))
+
+
+# ---- evaluate
+
+@pytest.fixture
+def quick_classifier(monkeypatch):
+    """A classifier of ten batches: what it says is wrong, but it says something."""
+    train = metrics.train_classifier
+    monkeypatch.setattr(metrics, "train_classifier", lambda *args: train(*args, batches=10))
+
+
+def scored(tiny, **changes):
+    return tiny(dataset_size=200, features="classifier", evaluate_count=20, **changes)
+
+
+def test_evaluate_scores_every_snapshot_beside_what_real_images_score(here, tiny, quick_classifier, capsys):
+    gan.main(scored(tiny))
+    run = here / "runs/toyfaces"
+    with open(run / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["snapshot"] for row in rows] == ["real", "000002", "000004"]
+    names = ["fd", "kid", "precision", "recall", "density", "coverage", "diversity", "memorization", "checkerboard",
+             "modes", "kl"]
+    assert list(rows[0]) == ["snapshot", *(f"{name}_classifier_20" for name in names)]
+    real, untrained = ({name: float(row[f"{name}_classifier_20"]) for name in names} for row in rows[:2])
+    assert real["fd"] < untrained["fd"] and real["recall"] > untrained["recall"] and real["memorization"] == 0.5
+    assert f"(real {real['fd']:.4g})" in capsys.readouterr().out
+    assert Image.open(run / "scores.png").size[0] == 800
+    assert Image.open(run / "neighbours.png").size == (8 * 64, 4 * 64)  # 16 pairs, four a row
+
+
+def test_scores_that_are_there_stay_and_those_of_other_counts_stand_beside_them(here, tiny, quick_classifier):
+    gan.main(scored(tiny, batches=2))
+    first = callbacks.read_scores(here / "runs/toyfaces")
+    gan.evaluate(constants.override(scored(tiny), evaluate_count=30))
+    both = callbacks.read_scores(here / "runs/toyfaces")
+    assert first["000002"].items() <= both["000002"].items() and len(both["000002"]) == 2 * len(first["000002"])
+    (here / "runs/toyfaces/scores.png").unlink()
+    gan.evaluate(scored(tiny))
+    assert not (here / "runs/toyfaces/scores.png").exists()  # nothing was left to score
+
+
+def test_scored_images_are_those_that_generate_writes(toys, tiny):
+    gan.train_gan(tiny())
+    folder = gan.generate(tiny(generate_count=11))
+    model = models.build(tiny())
+    gan.load_networks(model, "runs/toyfaces/weights/000004")
+    drawn = np.concatenate([images for *_, images in gan.draw(tiny(), model, 11)])
+    written = np.stack([np.asarray(Image.open(folder / f"{index:05d}.png")) for index in range(11)])
+    assert np.array_equal(drawn, written)
+
+
+def test_a_classifier_older_than_the_data_is_trained_anew(here, tiny, quick_classifier, capsys):
+    gan.main(scored(tiny, batches=2))
+    assert "Training a classifier" in capsys.readouterr().out
+    gan.evaluate(scored(tiny, batches=2))
+    assert "Training a classifier" not in capsys.readouterr().out
+    os.utime("toyfaces.hdf5", (time.time() + 60,) * 2)
+    gan.evaluate(scored(tiny, batches=2))
+    assert "Training a classifier" in capsys.readouterr().out
+
+
+def test_scores_need_images_that_were_held_out(toys, tiny):
+    gan.train_gan(tiny(held_out=0.0))
+    with pytest.raises(ValueError, match="Raise `held_out`.*Received: held_out=0.0, 32 images"):
+        gan.evaluate(tiny(held_out=0.0, evaluate_count=20))
+
+
+def test_training_sees_none_of_the_images_held_out(toys, tiny):
+    args = tiny(batch_size=7, held_out=0.1, flip=False)  # 32 images: 29 to see, in four batches, and 3 held out
+    faces = data.open_faces(args)
+    seen, unseen = data.split(args, 32)
+    assert sorted([*seen, *unseen]) == list(range(32)) and len(unseen) == 3
+    assert np.array_equal(unseen, data.split(constants.override(args, seed=5), 32)[1])
+    stream = data.batches(args)
+    shown = {image.tobytes() for _ in range(40) for image in data.denormalize(next(stream))}
+    assert shown == {image.tobytes() for image in faces[seen]}
 
 
 # ---- what to train on

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from args import Args, override
+from args import Args, KerasExample, override
 from models import adversarial, autoencoder, dcgan, latent, losses, metrics
 
 PYTORCH = {"use_bias": False, "generator_extra_filters": (), "g_leaky_slope": 0.0, "bn_epsilon": 1e-5}
@@ -245,3 +245,26 @@ def test_the_autoencoder_learns_to_reproduce(tiny):
     errors = [float(model.train_step(smooth)["mse"]) for _ in range(30)]
     assert isinstance(model, autoencoder.Autoencoder) and int(model.batch) == 30
     assert errors[-1] < 0.5 * errors[0]
+
+
+# ---- the networks of the Keras example
+
+def test_the_keras_example_has_its_published_networks():
+    model = models.build(KerasExample)
+    # By hand: 128 * 8192 + 8192; 4 * 4 * (128 * 128 + 128 * 256 + 256 * 512) + 896; 5 * 5 * 512 * 3 + 3
+    assert model.generator.count_params() == 1_056_768 + 2_884_480 + 38_403
+    # 4 * 4 * (3 * 64 + 64 * 128 + 128 * 128) + 320; 8 * 8 * 128 + 1
+    assert model.discriminator.count_params() == 396_608 + 8_193
+    images = model.sample(model.draw(2))
+    assert images.shape == (2, 64, 64, 3) and float(tf.reduce_max(tf.abs(images))) <= 1
+
+
+def test_the_keras_example_trains(deep):
+    args = override(KerasExample, batch_size=8, generator_filters=(8, 8, 8), discriminator_filters=(8, 8, 8))
+    logs = models.build(args).train_step(tf.zeros([8, 64, 64, 3]))
+    assert all(np.isfinite(float(value)) for value in logs.values())
+
+
+def test_what_the_keras_example_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="`spectral_norm` must be False for the networks of network=keras_example"):
+        models.build(override(KerasExample, spectral_norm=True))

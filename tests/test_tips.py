@@ -48,7 +48,7 @@ def test_the_losses_by_hand():
                "hinge": ((3 + 0) / 2, 0.5), "wasserstein": (0.5, 0.5)}
     for name, (d_real, g) in by_hand.items():
         assert float(losses.LOSSES[name][0](LOGITS, labels)) == pytest.approx(d_real, abs=1e-5)
-        assert float(losses.LOSSES[name][2](LOGITS)) == pytest.approx(g, abs=1e-5)
+        assert float(losses.LOSSES[name][2](LOGITS, 1.0)) == pytest.approx(g, abs=1e-5)
     assert float(losses.LOSSES["least_squares"][1](LOGITS, labels)) == pytest.approx(6.25 / 4)
     assert float(losses.LOSSES["hinge"][1](LOGITS, labels)) == pytest.approx((0 + 2) / 2)
     assert float(losses.LOSSES["wasserstein"][1](LOGITS, labels)) == pytest.approx(-0.5)
@@ -56,10 +56,10 @@ def test_the_losses_by_hand():
 
 def test_the_saturating_objective_by_hand_and_where_it_saturates():
     # log(1 - sigmoid(-2)) = -0.126928, log(1 - sigmoid(1)) = -1.313262
-    assert float(losses.saturating(LOGITS)) == pytest.approx(-(0.126928 + 1.313262) / 2, abs=1e-5)
+    assert float(losses.saturating(LOGITS, 1.0)) == pytest.approx(-(0.126928 + 1.313262) / 2, abs=1e-5)
     sure = tf.Variable([[-20.0]])  # D is sure that it is a fake: one objective has no gradient there, the other has
     with tf.GradientTape(persistent=True) as tape:
-        saturating, not_saturating = losses.saturating(sure), losses.LOSSES["cross_entropy"][2](sure)
+        saturating, not_saturating = losses.saturating(sure, 1.0), losses.LOSSES["cross_entropy"][2](sure, 1.0)
     assert tape.gradient(saturating, sure).numpy() == pytest.approx(0, abs=1e-8)
     assert tape.gradient(not_saturating, sure).numpy() == pytest.approx(-1, abs=1e-6)
 
@@ -71,7 +71,7 @@ def test_the_step_uses_the_loss_that_is_named(deep, loss):
     logs = models.build(deep(d_learning_rate=0.0, **changes)).train_step(REAL)
     plain = models.build(deep(d_learning_rate=0.0, batch_norm=changes.get("batch_norm", "both")))
     logits = plain.discriminator(plain.generator(plain.draw(8), training=True), training=True)
-    expected = losses.saturating(logits) if loss == "saturating" else losses.LOSSES[loss][2](logits)
+    expected = losses.saturating(logits, 1.0) if loss == "saturating" else losses.LOSSES[loss][2](logits, 1.0)
     assert float(logs["g_loss"]) == pytest.approx(float(expected), abs=1e-5)
 
 
@@ -377,6 +377,33 @@ def test_momenta_and_biases_are_those_of_the_constants(deep):
 
 
 # ---- scratch 1: one update of D or two
+
+def test_g_is_told_its_own_labels(deep):
+    quiet = {"d_learning_rate": 0.0, "g_learning_rate": 0.0}
+    soft, hard = (models.build(deep(g_labels=limits, **quiet)) for limits in ((0.9, 0.9), (1.0, 1.0)))
+    logs = [float(model.train_step(REAL)["g_loss"]) for model in (soft, hard)]
+    logits = hard.discriminator(hard.generator(hard.draw(8, batch=0), training=True), training=True)
+    # softplus(-x) + (1 - label) x: told 0.9, a tenth of each logit is added.
+    assert logs[0] - logs[1] == pytest.approx(0.1 * float(tf.reduce_mean(logits)), abs=1e-5)
+
+
+def test_the_original_s_d_moves_in_g_s_step_and_ours_does_not(deep):
+    for defect in (True, False):  # D's own step moves nothing here
+        model = models.build(deep(g_step_moves_d=defect, d_optimizer="sgd", d_learning_rate=0.0))
+        before = [variable.numpy() for variable in model.discriminator.trainable_variables]
+        model.train_step(REAL)
+        moved = [(variable.numpy() != old).any()
+                 for variable, old in zip(model.discriminator.trainable_variables, before)]
+        assert all(moved) if defect else not any(moved)
+
+
+def test_under_the_original_s_defect_d_learns_to_take_fakes_for_real(deep):
+    model = models.build(deep(g_step_moves_d=True, d_optimizer="sgd", d_learning_rate=0.0))
+    fake = model.generator(model.draw(8), training=True)
+    before = tf.reduce_mean(model.discriminator(fake, training=True))
+    model.train_step(REAL)
+    assert tf.reduce_mean(model.discriminator(fake, training=True)) > before
+
 
 def test_apart_d_learns_on_real_and_then_learned_on_fake(deep):
     args = deep(d_updates="apart", d_optimizer="sgd", d_learning_rate=0.1, real_labels=(0.9, 0.9),
