@@ -394,8 +394,9 @@ def open_labels(args):
     with h5py.File(args.data, "r") as file:
         names = [name.decode() for name in file["label_names"]] if "label_names" in file else []
         if len(names) < 2 or "labels" not in file:
-            raise ValueError(f"`conditional` needs images with labels: in several folders, whose names they are, or "
-                             f"IDX files. Received: conditional={args.conditional}, data={args.data} without labels")
+            raise ValueError(f"`conditional` and features=classifier need images with labels: in several folders, "
+                             f"whose names they are, or IDX files. Received: conditional={args.conditional}, "
+                             f"features={args.features}, data={args.data} without labels")
         labels = np.int32(file["labels"])
         if len(labels) != len(file["faces"]) or labels.max() >= len(names):
             raise ValueError(f"`data` must hold a label below {len(names)} for each of its images. Make it anew with: "

@@ -214,15 +214,15 @@ def evaluate(args, real=None):
     Args:
         real: what `look_at_real` returned, for whoever scores several runs on the same images.
 
-    Returns:
-        {snapshot, or "real": {score: value}}.
+    Returns {snapshot, or "real": {score: value}}.
     """
     run, count = callbacks.run_folder(args), args.evaluate_count
     network, train, test, true = real or look_at_real(args)
     suffix = f"_{pathlib.Path(args.features).stem}_{f'{count // 1000}k' if count % 1000 == 0 else count}"
 
     def scores(seen):
-        return {name + suffix: value for name, value in metrics.scores(seen, train, test, true).items()}
+        found = metrics.scores(seen, train, test, true, inception=args.features == "inception")
+        return {name + suffix: value for name, value in found.items()}
 
     rows = np.random.default_rng(0).permutation(len(train.images))[:count]
     floor = scores(metrics.Seen(*(part if part is None else part[rows] for part in train)))

@@ -163,18 +163,23 @@ def modes(found, true):
     return int(np.sum(hit & (real > 0))), float(divergence)
 
 
-def scores(drawn, train, test, true=None):
+def scores(drawn, train, test, true=None, inception=False):
     """Returns {name: score} of drawn images; all three are what `look` returned.
+
+    KID's kernel knows a scale: features like Inception's, of about 1. Those of other networks are brought to a root
+    mean square of 1 for it; at 6, SqueezeNet's, a third moment would hide all else.
 
     Args:
         drawn: generated images.
         train: the real images that training saw: drawn ones should not be copies of them.
         test: real images that it didn't see: drawn ones should be like them.
         true: the classes of real images, int [count, factors], where `drawn` has classes.
+        inception: whether the features are Inception's, which stay as they are.
     """
+    unit = 1.0 if inception else np.sqrt(np.mean(np.square(test.features)))
     to_train, test_to_train = (nearest(one.features, train.features)[0] for one in (drawn, test))
     found = {"fd": frechet_distance(drawn.features, test.features),
-             "kid": kernel_distance(drawn.features, test.features),
+             "kid": kernel_distance(drawn.features / unit, test.features / unit),
              **precision_recall(test.features, drawn.features),
              "diversity": float(distances(drawn.features[:1000]).mean()),
              "memorization": memorization(to_train, test_to_train),

@@ -3,9 +3,9 @@
     python tests/bench_health.py data=data.hdf5              # real faces, narrow nets: five minutes on two cores
     python tests/bench_health.py data=data.hdf5 runs=healthy batches=1500
 
-Every run has 300 batches, if not said otherwise, of the preset ToyFaces: nets of a quarter of the filters, batch 32.
-Without `data` it draws toy faces; `folder=F` keeps the runs in F. A run is named rightly where one of the watch's lines
-has the words expected of it.
+Every run has 300 batches, if not said otherwise, of the preset ToyFaces without `augment`: nets of a quarter of the
+filters. Without `data` it draws toy faces; `folder=F` keeps the runs in F. A run is named rightly where one of the
+watch's lines has the words expected of it.
 """
 import contextlib
 import io
@@ -46,7 +46,8 @@ def run(name, changes):
 
 
 def main(data_path="", chosen="", batches=300, folder=""):
-    base = {"batches": batches, "dump_every": 50, "keep_snapshots": 2, "archive_every": 0, "flip": bool(data_path)}
+    base = {"batches": batches, "dump_every": 50, "keep_snapshots": 2, "archive_every": 0, "flip": bool(data_path),
+            "augment": ""}
     path = os.path.abspath(data_path) if data_path else "toyfaces.hdf5"
     with tempfile.TemporaryDirectory() as temporary:
         os.chdir(folder or temporary)

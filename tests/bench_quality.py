@@ -5,10 +5,11 @@
     python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # full nets: hours
 
 Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped goes on where it stood,
-and one that is complete only prints. `seeds=4` trains that many of each recipe, `only=labels` those with the word in
-their name, `batches=300` shorter ones.
+and one that is complete only prints; its table.csv holds each seed's scores. `seeds=4` trains that many of each recipe,
+`only=labels` those with the word in their name, `batches=300` shorter ones.
 """
 import concurrent.futures
+import csv
 import os
 import pathlib
 import queue
@@ -27,7 +28,9 @@ import callbacks  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
 
-QUARTER = {"generator_filters": (128, 64, 32, 16), "generator_extra_filters": (16,),
+# The DCGAN as the sources have it, before any of the tips; nets of a quarter of the filters.
+QUARTER = {"augment": "", "d_learning_rate": 2e-4, "g_learning_rate": 2e-4,
+           "generator_filters": (128, 64, 32, 16), "generator_extra_filters": (16,),
            "discriminator_filters": (16, 32, 64, 128), "batch_size": 32, "batches": 1500, "dump_every": 500,
            "keep_snapshots": 1, "archive_every": 0}
 BASELINE = "baseline"
@@ -48,6 +51,13 @@ TIPS = {
     "R1 penalty, 10": (2, ALONE | {"r1_weight": 10.0}),
     "spectral norm in D": (2, ALONE | {"spectral_norm": True}),
     "augmentation, color,translation,cutout": (2, {"augment": "color,translation,cutout"}),
+    "augmentation, rates 4e-4": (1, {"augment": "color,translation,cutout", "d_learning_rate": 4e-4,
+                                     "g_learning_rate": 4e-4}),
+    "augmentation, nearest": (1, {"augment": "color,translation,cutout", "upsampling": "nearest"}),
+    "augmentation, translation alone": (1, {"augment": "translation"}),
+    "augmentation, color alone": (1, {"augment": "color"}),
+    "augmentation, bilinear": (1, {"augment": "color,translation,cutout", "upsampling": "bilinear"}),
+    "augmentation, pixel_shuffle": (1, {"augment": "color,translation,cutout", "upsampling": "pixel_shuffle"}),
     "upsampling nearest": (2, {"upsampling": "nearest"}),
     "instance noise .1, fading": (1, {"instance_noise": 0.1, "instance_noise_batches": 1500}),
     "minibatch discrimination": (1, {"minibatch_kernels": 100}),
@@ -160,6 +170,11 @@ def main(table, options):
         scores.setdefault(name, []).append(callbacks.read_scores(run)[label])
     if not scores:
         sys.exit("no run came to its end")
+    with open("table.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["recipe", "seed", *next(iter(scores.values()))[0]], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"recipe": name, "seed": seed} | one for name, found in scores.items()
+                         for seed, one in enumerate(found))
     columns = [key for key in next(iter(scores.values()))[0] if key.split("_")[0] in SHOWN]
     print(f"\n| recipe | seeds | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name, found in scores.items():

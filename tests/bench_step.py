@@ -3,7 +3,8 @@
     pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2
 
 Each rival has a process of its own, which waits while the others run: idle threads of one library would slow another.
-They run by turns, `steps` steps each a round, with the networks, labels and batch size of args.Args, on toy faces.
+They run by turns, `steps` steps each a round, with the networks, labels and batch size of args.Args, on toy faces; none
+augments what D sees.
 Ratios are taken within a round, medians (lowest to highest) over the rounds, as a machine's speed drifts.
 """
 import multiprocessing
@@ -253,7 +254,7 @@ def main(rounds=ROUNDS, steps=STEPS):
               "the step of keras.io's DCGAN, `fit`": keras_example, "product": product}
     rivals |= {"PyTorch, the step of its DCGAN example": pytorch} if torch else {}
     with tempfile.TemporaryDirectory() as folder:
-        args = {"data": f"{folder}/data.hdf5", "keep_snapshots": 1, "archive_every": 0}
+        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_snapshots": 1, "archive_every": 0}
         with h5py.File(args["data"], "w") as file:
             file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
         seconds = measure(rivals, args, rounds, steps)
@@ -265,9 +266,9 @@ def main(rounds=ROUNDS, steps=STEPS):
     for name, values in seconds.items():
         print(f"| {name} | {np.median(values):.2f} | {spread(values / seconds['ours'])} |")
     count, rate = flops(constants.Args), 2 * SIDE ** 3 / min(products)
-    print(f"\nA step is {count / 1e9:.0f} GFLOP; the best of {rounds} products of {SIDE} x {SIDE} matrices, by turns with "
-          f"the steps, ran at {rate / 1e9:.0f} GFLOP/s. That floor is {count / rate:.2f} seconds a step: ours runs at "
-          f"{count / rate / np.median(seconds['ours']):.0%} of it.")
+    print(f"\nA step is {count / 1e9:.0f} GFLOP; the best of {rounds} products of {SIDE} x {SIDE} matrices, by turns "
+          f"with the steps, ran at {rate / 1e9:.0f} GFLOP/s: {count / rate:.2f} seconds a step are the floor, and ours "
+          f"runs at {count / rate / np.median(seconds['ours']):.0%} of that speed.")
     share = np.median(dump) / np.median(seconds["ours"])
     print(f"\nA dump takes {spread(dump)} seconds: it adds {share / 10:.1%} to a run at dump_every=10, "
           f"{share / 100:.1%} at 100.")

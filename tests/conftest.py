@@ -10,7 +10,7 @@ import args as constants  # noqa: E402
 
 # Two stages up and down, as TensorFlow needs a second for each to make its graph.
 TINY = {"batch_size": 8, "dataset_size": 32, "generator_filters": (8, 8), "generator_extra_filters": (),
-        "discriminator_filters": (8, 8), "batches": 4, "dump_every": 2, "grid": (2, 4)}
+        "discriminator_filters": (8, 8), "augment": "", "batches": 4, "dump_every": 2, "grid": (2, 4)}
 # The four of the DCGAN, for what is claimed of its networks.
 DEEP = {"generator_filters": (16, 16, 8, 8), "generator_extra_filters": (8,), "discriminator_filters": (8, 8, 16, 16)}
 

@@ -166,6 +166,16 @@ def test_memorization_rises_as_drawn_images_are_replaced_by_training_images(netw
     assert found == sorted(found) and found[0] == pytest.approx(0.5, abs=0.1) and found[-1] > 0.99
 
 
+def test_kid_takes_inception_s_features_as_they_are_and_scales_others(network, faces):
+    (images, _), real = faces
+    train = metrics.look(network, images)
+    large = [metrics.Seen(seen.images, 10 * seen.features, None) for seen in (train, train, real)]
+    plain = metrics.scores(train, train, real)["kid"]
+    assert metrics.scores(*large)["kid"] == pytest.approx(plain)
+    as_it_is = metrics.kernel_distance(10 * train.features, 10 * real.features)
+    assert metrics.scores(*large, inception=True)["kid"] == pytest.approx(as_it_is) != pytest.approx(plain)
+
+
 # ---- the networks
 
 def test_a_classifier_learns_to_name_the_factors_of_unseen_faces():

@@ -273,7 +273,7 @@ def test_images_of_each_class_are_drawn_into_a_folder_of_their_own(toys, tiny):
 def test_labels_are_needed_where_they_are_asked_for(here, tiny):
     with h5py.File("none.hdf5", "w") as file:
         file["faces"] = np.zeros((32, 64, 64, 3), "uint8")
-    with pytest.raises(ValueError, match="`conditional` needs images with labels.*data=none.hdf5 without labels"):
+    with pytest.raises(ValueError, match="`conditional` and features=classifier need.*data=none.hdf5 without labels"):
         story.train_gan(tiny(conditional=True, data="none.hdf5"))
 
 
