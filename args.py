@@ -189,6 +189,7 @@ class ToyFaces(Args):
     discriminator_filters = (16, 32, 64, 128)
     flip = False                  # every second toy face is drawn mirrored
     batch_size = 32               # more, smaller steps: a short run gains by them [guess: a trial of 1,500 batches]
+    augment = ""                  # not measured on toy faces yet, whose hair colours are modes
     real_labels = (0.9, 1.0)      # [forcecore gan.py]; one-sided ones let D run away here [guess: trials of 700]
     fake_labels = (0.0, 0.1)      # [forcecore gan.py]
     batches = 4000
@@ -197,8 +198,8 @@ class ToyFaces(Args):
 class Original(Args):
     """The recipe of forcecore's Keras-GAN-Animeface-Character, whose networks are those of Args, for comparison.
 
-    Its D moves in G's step, as G's stack was compiled before D was frozen. Two things are not as there: bytes, of which
-    it kept one value in 256, and D's fakes, which G drew there with running statistics.
+    Its D moves in G's step, as G's stack was compiled before D was frozen. Not as there: bytes, of which it kept one
+    value in 256; D's sigmoid, which stopped its losses at 16.1; D's fakes, which G drew with running statistics.
     """
     name = "original"
     crop = "squash"

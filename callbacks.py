@@ -176,8 +176,6 @@ def load_snapshot(model, snapshot):
                 variable.assign(file[f"{name}/{index}"][()])
 
 
-# ---- callbacks
-
 # ---- scores
 
 def read_scores(folder):
@@ -217,6 +215,8 @@ def write_scores(folder, table):
     figure.savefig(folder / ".scores.png", format="png")
     os.replace(folder / ".scores.png", folder / "scores.png")
 
+
+# ---- callbacks
 
 class Dump(keras.callbacks.Callback):
     """Calls `self.dump(batch, logs)` every `dump_every` batches and at the last.

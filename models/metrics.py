@@ -23,7 +23,7 @@ def saturation(images):
 
 
 def checkerboard(images):
-    """Returns how far the energy of stripes two pixels wide stands out: 1 where it is as its neighbours'.
+    """Returns how far stripes that repeat every two pixels stand out: 1 where their energy is as its neighbours'.
 
     A transposed convolution of stride 2 leaves a pattern of just that period [Odena 2016, distill.pub/2016/deconv-
     checkerboard; cartoon 3]. The energy of all frequencies with rows or columns of period 2 is compared with that of
@@ -34,7 +34,7 @@ def checkerboard(images):
     ratios = []
     for power in (power, power.T):
         middle = len(power) // 2
-        ratios.append(power[middle].mean() / power[middle - 2:middle].mean())
+        ratios.append(power[middle].mean() / max(power[middle - 2:middle].mean(), 1e-12))  # of one colour: 0
     return float(np.mean(ratios))
 
 

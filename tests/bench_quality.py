@@ -98,7 +98,8 @@ TOYS = {BASELINE: (2, {})} | {name: TIPS[name] for name in (
     "minibatch discrimination", "feature matching", "replay of 1,000 fakes")}
 PEERS = {"default": (1, {}), "Original": (1, {}), "KerasExample": (1, {})}
 TABLES = {"tips": (TIPS, "Args", QUARTER),
-          "toys": (TOYS, "ToyFaces", {name: QUARTER[name] for name in QUARTER if "filters" not in name}),
+          "toys": (TOYS, "ToyFaces", {name: QUARTER[name] for name in QUARTER if "filters" not in name}
+                   | {"features": "classifier", "dataset_size": 12000}),
           "peers": (PEERS, "Args", {"batches": 2000, "dump_every": 250, "archive_every": 250})}
 SHOWN = ("fd", "kid", "precision", "recall", "density", "coverage", "checkerboard", "modes", "kl")
 
@@ -114,8 +115,9 @@ def runs_of(table, options):
             folder = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in f"{name} {seed}")
             changed = base | changes | {"seed": seed, "name": folder}
             changed |= {"weights": changed["weights"].format(seed=seed)} if "weights" in changed else {}
+            changed |= {"data": f"toyfaces-{seed}.hdf5"} if table == "toys" else {}  # they are painted by the seed
             changed |= {key: options[key] for key in ("data", "features") if key in options}
-            changed |= {"batches": int(options["batches"])} if "batches" in options else {}
+            changed |= {"batches": int(options["batches"])} if "batches" in options and changed["batches"] else {}
             words = [named, *(f"{key}={value}".replace(" ", "") for key, value in changed.items())]
             yield name, constants.parse(words), words
 
@@ -146,8 +148,11 @@ def main(table, options):
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     runs = sorted(runs_of(table, options), key=lambda run: run[1].seed)  # the first seed of all, then the second
-    if not os.path.exists(runs[0][1].data):
-        data.make(runs[0][1])
+    if not runs:
+        sys.exit(f"No recipe has {options['only']!r} in its name: {', '.join(TABLES[table][0])}")
+    for _, args, _ in runs:
+        if not os.path.exists(args.data):
+            data.make(args)
     cores, every = queue.Queue(), sorted(os.sched_getaffinity(0))
     alone = TABLES[table][2].get("generator_filters") or table == "toys"  # wide nets use all cores themselves
     for core in every if alone else [every]:
@@ -157,24 +162,23 @@ def main(table, options):
                    if args.batches and not snapshot_of(args).exists()]
         for args, future in waiting:
             if future.result().returncode:
-                print(f"\n{args.name}: {future.result().stderr.splitlines()[-1]}", file=sys.stderr)
-    real, scores = None, {}
+                print(f"\n{args.name}: {(future.result().stderr.splitlines() or ['killed'])[-1]}", file=sys.stderr)
+    real, scores = {}, {}
     for name, args, _ in runs:
         run, count = callbacks.run_folder(args), 10000 if args.features == "classifier" else 3000
         if not snapshot_of(args).exists():
             continue
         label = callbacks.label_of(args, snapshot_of(args).resolve())
         if not any(key.startswith("fd_") for key in callbacks.read_scores(run).get(label, {})):
-            real = real or gan.look_at_real(args)
-            gan.evaluate(constants.override(args, evaluate_count=count), real)
-        scores.setdefault(name, []).append(callbacks.read_scores(run)[label])
+            real = real if args.data in real else {args.data: gan.look_at_real(args)}
+            gan.evaluate(constants.override(args, evaluate_count=count), real[args.data])
+        scores.setdefault(name, []).append({"seed": args.seed} | callbacks.read_scores(run)[label])
     if not scores:
         sys.exit("no run came to its end")
     with open("table.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["recipe", "seed", *next(iter(scores.values()))[0]], lineterminator="\n")
+        writer = csv.DictWriter(file, ["recipe", *next(iter(scores.values()))[0]], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({"recipe": name, "seed": seed} | one for name, found in scores.items()
-                         for seed, one in enumerate(found))
+        writer.writerows({"recipe": name} | one for name, found in scores.items() for one in found)
     columns = [key for key in next(iter(scores.values()))[0] if key.split("_")[0] in SHOWN]
     print(f"\n| recipe | seeds | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name, found in scores.items():

@@ -63,6 +63,7 @@ def ours(args):
 def dumps(args):
     """All that a run does at a dump, into the folder of the data; a step is a dump, and removes an old snapshot."""
     gan = models.build(args)
+    (pathlib.Path(args.data).parent / "args.json").write_text("{}")  # TensorBoard shows it
     callbacks = [dump(args, pathlib.Path(args.data).parent) for dump in story.DUMPS if hasattr(dump, "dump")]
     for callback in callbacks:
         callback.set_model(gan)
@@ -234,6 +235,7 @@ def measure(rivals, args, rounds, steps):
     for name, build in rivals.items():
         pipes[name], theirs = context.Pipe()
         context.Process(target=serve, args=(build, args, theirs), daemon=True).start()
+        theirs.close()  # so that a rival which dies ends the bench
 
     def ask(pipe, count):
         pipe.send(count)

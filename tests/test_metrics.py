@@ -53,9 +53,9 @@ def test_kernel_distance_has_no_bias():
 
 def test_precision_and_recall_of_two_gaussians_are_the_published_ones():
     found = metrics.precision_recall(gaussian(10000, 1000), gaussian(10000, 1000))
-    # Single draws, as those of the package prdc, which finds between 0.91 and 1.06 of the density.
+    # Single draws, as those of the package prdc: other seeds move its precision by 0.03, its density by 0.15.
     assert found.pop("density") == pytest.approx(1.0555, abs=0.2)
-    assert found == pytest.approx({"precision": 0.4772, "recall": 0.4705, "coverage": 0.9735}, abs=0.03)
+    assert found == pytest.approx({"precision": 0.4772, "recall": 0.4705, "coverage": 0.9735}, abs=0.05)
 
 
 def test_precision_and_recall_agree_with_prdc():

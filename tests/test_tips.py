@@ -612,5 +612,6 @@ def test_what_cannot_be_is_refused_before_anything_is_made(here, deep, changes, 
 def test_every_choice_builds(tiny):
     for name, choices in models.CHOICES.items():
         for choice in choices:
-            extra = {"gradient_penalty": 1.0, "batch_norm": "none"} if choice == "wasserstein" else {}
+            extra = {"wasserstein": {"gradient_penalty": 1.0, "batch_norm": "none"},
+                     "keras_example": {"batch_norm": "none"}}.get(choice, {})
             assert isinstance(models.build(tiny(**({name: choice} | extra))), adversarial.GAN)
