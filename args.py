@@ -129,7 +129,7 @@ class Args:
     archive_every = 1000          # batches between snapshots that stay for good, 0 = none [guess]
     weights = ""                  # a snapshot folder to start from, such as runs/anime64/weights/004000; "" = afresh
     generate_count = 0            # images to draw after training, 0 = skip
-    evaluate_count = 0            # images to score each snapshot with, 0 = skip; 3,000 is usual here, 50,000 for FID
+    evaluate_count = 0            # images to score each snapshot with, 0 = skip; README's scores are of 3,000
     features = "inception"        # the network whose features are compared: inception, which is downloaded, a .keras
     #                               file, or classifier, which is trained on the labels of `data`, see models/metrics.py
     generate_class = ""           # the label to draw, where it is `conditional`; "" = each in its turn

@@ -280,7 +280,7 @@ def main(args):
     """The menu: four verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
     models.check(args)
-    if args.pretrain_batches or args.batches or args.evaluate_count:
+    if args.pretrain_batches or args.batches or args.evaluate_count and not os.path.exists(args.data):
         prepare(args)
     if args.pretrain_batches:
         pretrain_gen(args)

@@ -68,6 +68,9 @@ def check(args):
     if args.swap_every and args.swap_for >= args.swap_every:
         refuse("the own weights must be back before the next swap. Set `swap_for` below `swap_every`", "swap_for",
                "swap_every")
+    if args.swap_every and args.g_step_moves_d:
+        refuse("a swapped-in D is frozen, and this one would learn in G's step. Set g_step_moves_d=False", "swap_every",
+               "g_step_moves_d")
     if args.augment:
         from models import augment
         augment.policies(args.augment)

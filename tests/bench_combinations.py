@@ -26,6 +26,7 @@ import gan  # noqa: E402
 import models  # noqa: E402
 
 OPTIONS = {name: list(choices) for name, choices in models.CHOICES.items()} | {
+    "network": ["dcgan"],  # the Keras example's knows few of these
     "conditional": [False, True], "flip": [False, True], "kernel_size": [3, 4, 5], "g_leaky_slope": [0.0, 0.2],
     "use_bias": [False, True], "kernel_initializer": ["normal", "glorot_uniform", "orthogonal"],
     "g_dropout": [0.0, 0.5], "d_dropout": [0.0, 0.3], "minibatch_kernels": [0, 5], "spectral_norm": [False, True],

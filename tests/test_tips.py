@@ -593,6 +593,7 @@ def test_d_sees_all_augmented_in_both_steps(deep):
     ({"kernel_initializer": "glorot"}, "`kernel_initializer` must be normal or"),
     ({"loss": "wasserstein"}, "`loss` and `gradient_penalty` can't go together.*Set gradient_penalty=10.0"),
     ({"gradient_penalty": 1.0, "batch_norm": "none", "d_updates": "apart"}, "`gradient_penalty` and `d_updates`"),
+    ({"swap_every": 10, "swap_for": 1, "g_step_moves_d": True}, "`swap_every` and `g_step_moves_d`"),
     ({"g_objective": "saturating", "loss": "hinge"}, "`g_objective` and `loss`"),
     ({"label_flip": 0.1, "loss": "hinge"}, "`label_flip` and `loss`"),
     ({"replay_size": 4}, "`replay_size` and `batch_size` can't go together.*Received: replay_size=4, batch_size=8"),
