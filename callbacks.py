@@ -33,6 +33,9 @@ except ImportError:  # Windows has no flock: two runs on one name are not refuse
 # What may differ when a run goes on, because it doesn't touch the mathematics.
 MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
               "evaluate_count", "features"}
+# What the images that a snapshot draws depend on, beside its weights.
+DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
+              "conditional")
 FRAMES = 100  # of film.webp at the most: ten seconds
 
 
@@ -121,6 +124,9 @@ def snapshots_of(args, values):
     run = run_folder(args)
     refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid"})
     found = [args.weights] if args.weights and not args.batches else snapshots(run)
+    for snapshot in found[:1]:  # another run's weights must be drawn from as that run does
+        begun = pathlib.Path(snapshot).resolve().parent.parent
+        refuse_other_constants(begun, {name: values[name] for name in DRAWN_WITH})
     if not found:
         raise FileNotFoundError(f"{run} has no snapshot to draw from. Train first, or name a snapshot folder in "
                                 f"`weights`. Received: name={args.name}, weights={args.weights!r}")
@@ -146,7 +152,7 @@ def label_of(args, snapshot):
     parts = snapshot.relative_to(here).parts if snapshot.is_relative_to(here) else snapshot.parts[1:]
     own = snapshot.parent == (run / "weights").resolve()
     label = snapshot.name if own or not parts else "-".join(parts)
-    other_seed = args.seed != begun_with(run).get("seed", args.seed)
+    other_seed = args.seed != begun_with(run).get("seed", 0)
     return f"{label}-seed{args.seed}" if other_seed else label
 
 
@@ -178,6 +184,55 @@ def load_snapshot(model, snapshot):
 
 # ---- scores
 
+def check_scores(args):
+    """Refuses what can't be scored, before anything is trained.
+
+    Raises:
+        FileNotFoundError, ValueError: names the constants.
+    """
+    faces = data.open_faces(args)
+    train, test = data.split(args, len(faces))
+    if len(test) < 10:
+        raise ValueError(f"Scores need images that training has not seen. Raise `held_out`, or find more images. "
+                         f"Received: held_out={args.held_out}, {len(faces)} images")
+    if not 10 <= args.evaluate_count <= len(train):
+        raise ValueError(f"`evaluate_count` must be at least 10, and at most the number of training images, as many of "
+                         f"which are the floor. Received: evaluate_count={args.evaluate_count}, {len(train)} of them")
+    if args.features == "classifier":
+        data.classes(args)
+    elif args.features != "inception":
+        metrics.check_network(args.features)
+
+
+def look_at_real(args):
+    """Looks at the real images through the network named by `features`, which it trains where it is `classifier`.
+
+    Returns:
+        The network; what metrics.look saw of the training images, and of those held out; and, where it names classes,
+        the true ones of all, int [count, factors], else None.
+    """
+    check_scores(args)
+    faces = data.open_faces(args)
+    faces = faces if faces.dtype == np.uint8 else data.denormalize(faces)
+    train, test = data.split(args, len(faces))
+    path = args.features
+    if path == "classifier":
+        # It stays beside the data; another `held_out` or `dataset_size` has one of its own.
+        path, true = f"{args.data.removesuffix('.hdf5')}.classifier-{len(train)}.keras", data.classes(args)
+        if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(args.data):
+            print(f"Training a classifier on the labels of {args.data}")
+            temporary = path.replace(".keras", f".{os.getpid()}.tmp.keras")
+            metrics.train_classifier(faces[train], true[train], true.max(0) + 1).save(temporary)
+            os.replace(temporary, path)
+    network = metrics.feature_network(path)
+    seen, unseen = metrics.look(network, faces[train]), metrics.look(network, faces[test])
+    if unseen.classes is None:
+        return network, seen, unseen, None
+    right = (unseen.classes == data.classes(args)[test]).all(1).mean()
+    print(f"{path} is right about {right:.1%} of the {len(test)} images that were held out")
+    return network, seen, unseen, data.classes(args)
+
+
 def read_scores(folder):
     """Returns what scores.csv in `folder` holds: {snapshot, or "real": {score: value}}; empty where there is none."""
     path = folder / "scores.csv"
@@ -194,15 +249,16 @@ def write_scores(folder, table):
     held = read_scores(folder)
     table = {label: held.get(label, {}) | table.get(label, {}) for label in [*held, *table]}
     labels = ["real", *sorted((label for label in table if label != "real"), key=lambda label: label.zfill(9))]
-    names = list(dict.fromkeys(name for scores in table.values() for name in scores))
+    columns = list(dict.fromkeys(name for scores in table.values() for name in scores))
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".scores.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["snapshot", *names], lineterminator="\n")
+        writer = csv.DictWriter(file, ["snapshot", *columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows({"snapshot": label} | {name: f"{value:.6g}" for name, value in table[label].items()}
                          for label in labels)
     os.replace(folder / ".scores.csv", folder / "scores.csv")
 
+    names = [name for name in columns if not name.startswith("of_")]
     figure = matplotlib.figure.Figure(figsize=(10, 2.2 * -(-len(names) // 3)), dpi=80, layout="constrained")
     curve = [label for label in labels if label.isdigit()]
     for index, name in enumerate(names):

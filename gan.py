@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import sys
+import zlib
 
 os.environ["KERAS_BACKEND"] = "tensorflow"             # the train step is written for it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow's notes at its start would hide ours
@@ -177,66 +178,46 @@ def generate(args):
     return folder
 
 
-def look_at_real(args):
-    """Looks at the real images through the network named by `features`, which it trains where it is `classifier`.
-
-    Returns:
-        The network; what metrics.look saw of the training images, and of those held out; and, where it names classes,
-        the true ones of all, int [count, factors], else None.
-    """
-    faces = data.open_faces(args)
-    faces = faces if faces.dtype == np.uint8 else data.denormalize(faces)
-    train, test = data.split(args, len(faces))
-    if len(test) < 10:
-        raise ValueError(f"Scores need images that training has not seen. Raise `held_out`, or find more images. "
-                         f"Received: held_out={args.held_out}, {len(faces)} images")
-    path = args.features
-    if path == "classifier":
-        path, true = f"{args.data.removesuffix('.hdf5')}.classifier.keras", data.classes(args)
-        if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(args.data):
-            print(f"Training a classifier on the labels of {args.data}")
-            metrics.train_classifier(faces[train], true[train], true.max(0) + 1).save(path)
-    network = metrics.feature_network(path)
-    seen, unseen = metrics.look(network, faces[train]), metrics.look(network, faces[test])
-    if unseen.classes is None:
-        return network, seen, unseen, None
-    right = (unseen.classes == data.classes(args)[test]).all(1).mean()
-    print(f"{path} is right about {right:.1%} of the {len(test)} images that were held out")
-    return network, seen, unseen, data.classes(args)
-
-
 def evaluate(args, real=None):
     """Scores the run's snapshots, or `weights`, with `evaluate_count` images each; a score that is there stays.
 
     It writes runs/<name>/scores.csv, a row a snapshot, the first what real images score; scores.png; and, of the last
-    snapshot, neighbours.png: the 16 drawn images nearest to a training image, each beside that one.
+    snapshot it scored, neighbours.png: the 16 drawn images nearest to a training image, each beside that one.
 
     Args:
-        real: what `look_at_real` returned, for whoever scores several runs on the same images.
+        real: what `callbacks.look_at_real` returned, for whoever scores several runs on the same images.
 
     Returns {snapshot, or "real": {score: value}}.
     """
     run, count = callbacks.run_folder(args), args.evaluate_count
-    network, train, test, true = real or look_at_real(args)
+    snapshots = callbacks.snapshots_of(args, constants.constants(args))
+    network, train, test, true = real or callbacks.look_at_real(args)
     suffix = f"_{pathlib.Path(args.features).stem}_{f'{count // 1000}k' if count % 1000 == 0 else count}"
 
     def scores(seen):
         found = metrics.scores(seen, train, test, true, inception=args.features == "inception")
         return {name + suffix: value for name, value in found.items()}
 
-    rows = np.random.default_rng(0).permutation(len(train.images))[:count]
+    random = np.random.default_rng(0)
+    rows = random.permutation(len(train.images))[:count]
     floor = scores(metrics.Seen(*(part if part is None else part[rows] for part in train)))
     floor["memorization" + suffix] = 0.5  # these are copies; of other real images each second pair is nearer
-    for snapshot in callbacks.snapshots_of(args, constants.constants(args)):
-        label = callbacks.label_of(args, snapshot)
-        if floor.keys() <= callbacks.read_scores(run).get(label, {}).keys():
-            continue
+    # In their true shares, where there are classes.
+    chosen = random.permutation(data.open_labels(args)[0][data.split(args, len(data.open_faces(args)))[0]]) \
+        if args.conditional else None
+    for snapshot in snapshots:
+        label, held = callbacks.label_of(args, snapshot), callbacks.read_scores(run)
         gan = models.build(args, len(callbacks.classes_of(args, snapshot)))
         load_networks(gan, snapshot)
-        seen = metrics.look(network, np.concatenate([images for *_, images in draw(args, gan, count)]))
+        # Five digits, others where the network, the real images or the snapshot are others.
+        seen_and_drawn = test.images, *network.get_weights(), *(gan.generator_ema or gan.generator).get_weights()
+        of = {"of" + suffix: zlib.crc32(b"".join(map(bytes, seen_and_drawn))) % 10 ** 5}
+        if of.items() <= held.get(label, {}).items():
+            continue
+        seen = metrics.look(network, np.concatenate([images for *_, images in draw(args, gan, count, chosen)]))
         found = scores(seen)
         print(f"{label}: " + ", ".join(f"{name} {value:.4g} (real {floor[name]:.4g})" for name, value in found.items()))
-        callbacks.write_scores(run, {"real": floor, label: found})
+        callbacks.write_scores(run, {"real": floor, label: found | of})
         to_train, next_to = metrics.nearest(seen.features, train.features)
         closest = np.argsort(to_train)[:16]
         pairs = np.stack([seen.images[closest], train.images[next_to[closest]]], 1)
@@ -282,6 +263,8 @@ def main(args):
     models.check(args)
     if args.pretrain_batches or args.batches or args.evaluate_count and not os.path.exists(args.data):
         prepare(args)
+    if args.evaluate_count:
+        callbacks.check_scores(args)  # what is wrong is said before hours of training
     if args.pretrain_batches:
         pretrain_gen(args)
     if args.batches:

@@ -49,6 +49,8 @@ def check(args):
     if args.g_objective == "saturating" and args.loss != "cross_entropy":
         refuse("only the cross-entropy has a saturating objective. Set g_objective=non_saturating", "g_objective",
                "loss")
+    if args.g_objective == "saturating" and args.g_labels != (1.0, 1.0):
+        refuse("the saturating objective has no labels. Set g_labels=(1.0,1.0)", "g_objective", "g_labels")
     if args.label_flip and args.loss in ("hinge", "wasserstein"):
         refuse("this loss has no labels. Set label_flip=0.0", "label_flip", "loss")
     for name in ("real_labels", "fake_labels", "g_labels"):

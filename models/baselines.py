@@ -18,7 +18,8 @@ def check(args):
         raise ValueError(f"`image_shape` must be a multiple of {scale} rows and columns, 2 for each of "
                          f"generator_filters={args.generator_filters}. Received: image_shape={args.image_shape}")
     fixed = {"conditional": False, "minibatch_kernels": 0, "spectral_norm": False, "g_dropout": 0.0,
-             "batch_norm": "none", "downsampling": "stride", "upsampling": "transpose", "generator_extra_filters": ()}
+             "batch_norm": "none", "downsampling": "stride", "upsampling": "transpose", "generator_extra_filters": (),
+             "kernel_initializer": "glorot_uniform", "use_bias": True}
     for name, value in fixed.items():
         if getattr(args, name) != value:
             raise ValueError(f"`{name}` must be {value!r} for the networks of network=keras_example. "

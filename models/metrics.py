@@ -29,8 +29,8 @@ def checkerboard(images):
     checkerboard; cartoon 3]. The energy of all frequencies with rows or columns of period 2 is compared with that of
     the two periods next to it, so that neither blur nor noise counts.
     """
-    images = np.asarray(images, "float64")
-    power = np.mean(np.square(np.abs(np.fft.fft2(images, axes=(1, 2)))), (0, 3))
+    power = sum(np.sum(np.square(np.abs(np.fft.fft2(np.float64(images[start:start + 1000]), axes=(1, 2)))), (0, 3))
+                for start in range(0, len(images), 1000))
     ratios = []
     for power in (power, power.T):
         middle = len(power) // 2
@@ -101,7 +101,7 @@ def kernel_distance(x, y, subsets=20, size=1000, seed=0):
     return float(np.mean(found))
 
 
-def precision_recall(real, fake, k=5):
+def precision_recall(real, fake, k=5, at_a_time=1000):
     """Returns {"precision", "recall", "density", "coverage"} of fakes among reals.
 
     Around each image lies a ball that reaches to its k-th neighbour of its own kind. Precision: the share of fakes in
@@ -113,11 +113,21 @@ def precision_recall(real, fake, k=5):
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"Precision and recall need more than k={k} images of both kinds. "
                          f"Received: {len(real)} real and {len(fake)} fake ones")
-    r_real, r_fake = (np.partition(distances(v, v), k)[:, k] for v in (real, fake))  # the first is itself
-    between = distances(real, fake)
-    inside = between < r_real[:, None]
-    return {"precision": float(inside.any(0).mean()), "recall": float((between < r_fake).any(1).mean()),
-            "density": float(inside.sum(0).mean() / k), "coverage": float((between.min(1) < r_real).mean())}
+
+    def parts(v):
+        return [slice(start, start + at_a_time) for start in range(0, len(v), at_a_time)]
+
+    r_real, r_fake = (np.concatenate([np.partition(distances(v[part], v), k)[:, k] for part in parts(v)])
+                      for v in (real, fake))  # the first is itself
+    hits, found, closest = [], np.zeros(len(real), bool), np.full(len(real), np.inf)
+    for part in parts(fake):
+        between = distances(real, fake[part])
+        hits.append((between < r_real[:, None]).sum(0))
+        found |= (between < r_fake[part]).any(1)
+        closest = np.minimum(closest, between.min(1))
+    hits = np.concatenate(hits)
+    return {"precision": float((hits > 0).mean()), "recall": float(found.mean()),
+            "density": float(hits.mean() / k), "coverage": float((closest < r_real).mean())}
 
 
 def nearest(x, y, at_a_time=1000):
@@ -130,7 +140,7 @@ def memorization(to_train, test_to_train):
     """Returns the share of pairs in which a generated image lies nearer to the training images than an unseen real one.
 
     0.5 where they lie as near as other real images do, towards 1 where they are copies, below 0.5 where they are
-    farther off, which is the rule. (The statistic of Mann and Whitney, ties halved.)
+    farther off, which is the rule. (The statistic of Mann and Whitney, ties halved.) A mirrored copy is none to it.
 
     Args:
         to_train: distances of generated images to the nearest training image, [count].
@@ -191,6 +201,17 @@ def scores(drawn, train, test, true=None, inception=False):
 
 # ---- networks to look through
 
+def check_network(name):
+    """Refuses a name that is no .keras file.
+
+    Raises:
+        FileNotFoundError: names it.
+    """
+    if not name.endswith(".keras") or not pathlib.Path(name).is_file():
+        raise FileNotFoundError("`features` must be inception, classifier, or a .keras file that takes images in "
+                                f"[0, 255]. Received: features={name}")
+
+
 def feature_network(name):
     """Loads a network whose outputs are compared.
 
@@ -205,9 +226,7 @@ def feature_network(name):
         FileNotFoundError, ValueError: where there is no such file, or no download.
     """
     if name != "inception":
-        if not name.endswith(".keras") or not pathlib.Path(name).is_file():
-            raise FileNotFoundError("`features` must be inception, classifier, or a .keras file that takes images in "
-                                    f"[0, 255]. Received: features={name}")
+        check_network(name)
         return keras.models.load_model(name, compile=False)
     try:
         inner = keras.applications.InceptionV3(include_top=False, pooling="avg", input_shape=(299, 299, 3))

@@ -170,7 +170,7 @@ def main(table, options):
             continue
         label = callbacks.label_of(args, snapshot_of(args).resolve())
         if not any(key.startswith("fd_") for key in callbacks.read_scores(run).get(label, {})):
-            real = real if args.data in real else {args.data: gan.look_at_real(args)}
+            real = real if args.data in real else {args.data: callbacks.look_at_real(args)}
             gan.evaluate(constants.override(args, evaluate_count=count), real[args.data])
         scores.setdefault(name, []).append({"seed": args.seed} | callbacks.read_scores(run)[label])
     if not scores:

@@ -2,6 +2,7 @@ import csv
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,7 +237,7 @@ def quick_classifier(monkeypatch):
 
 
 def scored(tiny, **changes):
-    return tiny(dataset_size=200, features="classifier", evaluate_count=20, **changes)
+    return tiny(**{"dataset_size": 200, "features": "classifier", "evaluate_count": 20} | changes)
 
 
 def test_evaluate_scores_every_snapshot_beside_what_real_images_score(here, tiny, quick_classifier, capsys):
@@ -247,7 +248,7 @@ def test_evaluate_scores_every_snapshot_beside_what_real_images_score(here, tiny
     assert [row["snapshot"] for row in rows] == ["real", "000002", "000004"]
     names = ["fd", "kid", "precision", "recall", "density", "coverage", "diversity", "memorization", "checkerboard",
              "modes", "kl"]
-    assert list(rows[0]) == ["snapshot", *(f"{name}_classifier_20" for name in names)]
+    assert list(rows[0]) == ["snapshot", *(f"{name}_classifier_20" for name in (*names, "of"))]
     real, untrained = ({name: float(row[f"{name}_classifier_20"]) for name in names} for row in rows[:2])
     assert real["fd"] < untrained["fd"] and real["recall"] > untrained["recall"] and real["memorization"] == 0.5
     assert f"(real {real['fd']:.4g})" in capsys.readouterr().out
@@ -261,9 +262,50 @@ def test_scores_that_are_there_stay_and_those_of_other_counts_stand_beside_them(
     gan.evaluate(constants.override(scored(tiny), evaluate_count=30))
     both = callbacks.read_scores(here / "runs/toyfaces")
     assert first["000002"].items() <= both["000002"].items() and len(both["000002"]) == 2 * len(first["000002"])
-    (here / "runs/toyfaces/scores.png").unlink()
-    gan.evaluate(scored(tiny))
-    assert not (here / "runs/toyfaces/scores.png").exists()  # nothing was left to score
+    table = here / "runs/toyfaces/scores.csv"
+    table.write_text(table.read_text().replace(f"{first['000002']['fd_classifier_20']:.6g}", "12.5"))
+    assert gan.evaluate(scored(tiny))["000002"]["fd_classifier_20"] == 12.5
+
+
+@pytest.mark.parametrize("changed", ["snapshot", "data"])
+def test_scores_of_another_snapshot_or_of_other_images_are_replaced(here, tiny, quick_classifier, changed):
+    gan.main(scored(tiny, batches=2))
+    first = callbacks.read_scores(here / "runs/toyfaces")
+    if changed == "snapshot":
+        shutil.rmtree("runs/toyfaces/weights")
+        gan.main(scored(tiny, batches=2, seed=1, evaluate_count=0, name="other"))
+        shutil.move("runs/other/weights", "runs/toyfaces/weights")
+    else:
+        with h5py.File("toyfaces.hdf5", "r+") as file:
+            file["faces"][:] = file["faces"][()][::-1]
+    assert gan.evaluate(scored(tiny))["000002"]["fd_classifier_20"] != first["000002"]["fd_classifier_20"]
+
+
+def test_classes_are_scored_in_their_true_shares(here, tiny, quick_classifier, monkeypatch):
+    args = scored(tiny, conditional=True, batches=2, evaluate_count=100)
+    data.make(args)
+    with h5py.File("toyfaces.hdf5", "r+") as file:
+        file["labels"][:] = 3 * (np.arange(200) % 10 == 0)  # one in ten is of class 3, all others of class 0
+    gan.train_gan(args)
+    asked, draw = [], gan.draw
+    monkeypatch.setattr(gan, "draw", lambda *args: (asked.append(batch[2]) or batch for batch in draw(*args)))
+    gan.evaluate(args)
+    counts = np.bincount(np.concatenate(asked)[:100], minlength=4)
+    assert counts[0] + counts[3] == 100 and 4 <= counts[3] <= 17
+
+
+def test_what_cannot_be_scored_is_refused_before_training(here, tiny):
+    for changes, said in (({"evaluate_count": 3}, "evaluate_count=3"), ({"evaluate_count": 500}, "180 of them"),
+                          ({"features": "no.keras"}, "features=no.keras"), ({"held_out": 0.0}, "held_out=0.0")):
+        with pytest.raises((ValueError, FileNotFoundError), match=said):
+            gan.main(scored(tiny, **changes))
+    assert not os.path.exists("runs")
+
+
+def test_weights_of_a_run_that_draws_otherwise_are_refused(toys, tiny):
+    gan.train_gan(tiny(batches=2, name="first"))
+    with pytest.raises(ValueError, match="latent: 'normal' in .*first/args.json, 'uniform' now"):
+        gan.generate(tiny(batches=0, weights="runs/first/weights/000002", latent="uniform", generate_count=1))
 
 
 def test_scored_images_are_those_that_generate_writes(toys, tiny):

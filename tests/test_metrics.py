@@ -8,7 +8,12 @@ from PIL import Image, ImageFilter
 
 from models import metrics, toyfaces
 
-RANDOM = np.random.default_rng(0)
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Each test's random numbers are its own, whichever others run."""
+    global RANDOM
+    RANDOM = np.random.default_rng(0)
 
 
 def gaussian(count, size, mean=0.0, scale=1.0):
