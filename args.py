@@ -5,10 +5,10 @@ A preset is a subclass that states only what differs. Functions take the class i
 
 Origins: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Karras 2018] arXiv:1710.10196,
 [Zhao 2020] arXiv:2006.10738, [Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
-[Miyato 2018] arXiv:1802.05957, [Odena 2017] arXiv:1610.09585, [forcecore] Keras-GAN-Animeface-Character,
-[ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
-training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN, [measured] in README, [guess] nobody can
-justify it.
+[Miyato 2018] arXiv:1802.05957, [Odena 2017] arXiv:1610.09585, [Chen 2018] CartoonGAN, CVPR 2018,
+[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn GAN from Scratch,
+[kmualim] DCGAN-MNIST-Keras, [cartoon] training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN,
+[measured] in README, [guess] nobody can justify it.
 """
 import ast
 import difflib
@@ -53,7 +53,9 @@ class Args:
     """Anime faces, 64x64, on one machine: the constants of `python gan.py`."""
 
     # ---- data
-    images = DEFAULT_IMAGES       # a glob, IDX files, or an embedded dataset: toyfaces [forcecore data.py]
+    images = DEFAULT_IMAGES       # a glob, IDX files, or an embedded dataset: toyfaces, mnist, even [forcecore data.py]
+    photos = ""                   # a glob of photos, where G turns them into images like `images` [cartoon 5]
+    max_int = 128                 # the largest of images=even, whose numbers fit into the columns [scratch 6]
     data = DEFAULT_DATA           # what data.py writes and gan.py reads [forcecore data.py]
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
     crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
@@ -101,6 +103,8 @@ class Args:
     #                               other's [Salimans 2016 s3.1; scratch 3; measured: 0.1 to 17 at batch 1,000]
     gradient_penalty = 0.0        # weight of it in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.0               # weight of it in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
+    content_weight = 10.0         # of the content that a cartoon must keep of its photo, in G's loss [Chen 2018 s3.2.2]
+    content_features = "vgg19"    # what sees content: vgg19, block4_conv4, downloaded [Chen 2018]; or file.keras:layer
 
     # ---- what D is told by cross_entropy and least_squares: each label is drawn uniformly from (low, high)
     real_labels = (0.9, 0.9)      # one-sided smoothing [Salimans 2016 s3.4; scratch 4]; (0.9, 1.0) [forcecore]
@@ -132,6 +136,7 @@ class Args:
     evaluate_count = 0            # images to score each snapshot with, 0 = skip; README's scores are of 3,000
     features = "inception"        # the network whose features are compared: inception, which is downloaded, a .keras
     #                               file, or classifier, which is trained on the labels of `data`, see models/metrics.py
+    generate_from = ""            # a glob of images, of any size, to turn into others, where `photos` is set
     generate_class = ""           # the label to draw, where it is `conditional`; "" = each in its turn
 
     # ---- health: what the watch warns of, see callbacks.FailureWatch; the zones of losses are those of cross_entropy
@@ -193,6 +198,102 @@ class ToyFaces(Args):
     real_labels = (0.9, 1.0)      # [forcecore gan.py]; one-sided ones let D run away here [guess: trials of 700]
     fake_labels = (0.0, 0.1)      # [forcecore gan.py]
     batches = 4000
+
+
+class Mnist28(Args):
+    """MNIST's digits, 28x28, by the DCGAN: two stages instead of four."""
+    name = "mnist28"
+    images = "mnist"              # the folder mnist/, or what Keras downloads
+    data = "mnist.hdf5"
+    image_shape = (28, 28, 1)
+    flip = False                  # a mirrored 3 is none
+    augment = ""                  # 60,000 digits are not learned by heart
+    generator_filters = (128, 64)
+    generator_extra_filters = ()
+    discriminator_filters = (32, 64, 128, 256)  # [kmualim]; its v2.0 has (128, 128, 128, 128)
+    batch_size = 32
+    d_learning_rate = 2e-4        # [Radford 2015 s4]
+    g_learning_rate = 2e-4
+    batches = 4000                # [kmualim]
+    features = "classifier"
+
+
+class OriginalMnist28(Mnist28):
+    """What kmualim's DCGAN-MNIST-Keras says worked, of which it gives no rates, for comparison."""
+    name = "original-mnist28"
+    kernel_size = 3
+    upsampling = "nearest"
+    g_leaky_slope = 0.0
+    d_dropout = 0.3
+    instance_noise = 0.1
+    label_flip = 0.05
+    real_labels = (1.0, 1.0)
+    kernel_initializer = "glorot_uniform"
+    ema_decay = 0.0
+
+
+class Even(Args):
+    """Even numbers up to `max_int`, as bits: a GAN of dense layers that learns them in seconds [scratch 6]."""
+    name = "even"
+    images = "even"
+    data = "even.hdf5"
+    dataset_size = 10000
+    image_shape = (1, 10, 1)      # ten bits: `max_int` up to 1,023
+    network = "even"
+    flip = False                  # mirrored bits are other numbers
+    augment = ""
+    latent = "binary"
+    latent_dim = 8                # 256 numbers: of more, some stay on the way from one number to the next [measured]
+    generator_filters = (128, 128)
+    generator_extra_filters = ()
+    discriminator_filters = (256, 256)
+    batch_norm = "none"
+    kernel_initializer = "glorot_uniform"
+    instance_noise = 0.3          # bits are points; D needs a slope between them
+    instance_noise_batches = 1000
+    d_learning_rate = 1e-3        # [measured]
+    g_learning_rate = 5e-4
+    batches = 4000
+    dump_every = 500
+    grid = (32, 4)
+
+
+class Cartoon256(Args):
+    """CartoonGAN: photos into cartoons, at the size and with the networks of its paper [Chen 2018]."""
+    name = "cartoon256"
+    images = "cartoons/*"
+    photos = "photos/*"
+    data = "cartoon256.hdf5"
+    image_shape = (256, 256, 3)
+    network = "cartoon"
+    augment = ""
+    batch_norm = "none"           # instance norm instead
+    upsampling = "nearest"        # [cartoon 3]; the paper's transposed convolutions: transpose
+    generator_filters = (64, 128, 256)
+    generator_extra_filters = ()
+    discriminator_filters = (32, 64, 128)
+    held_out = 0.2
+    batch_size = 4                # what 8 GB of memory hold [measured]
+    d_learning_rate = 2e-4        # [guess]
+    g_learning_rate = 2e-4
+    pretrain_batches = 2000
+    pretrain_learning_rate = 2e-4
+    batches = 10000
+    grid = (2, 4)
+
+
+class Cartoon64(Cartoon256):
+    """The same at 64x64, with half of the filters: for a laptop."""
+    name = "cartoon64"
+    data = "cartoon64.hdf5"
+    image_shape = (64, 64, 3)
+    generator_filters = (32, 64, 128)
+    discriminator_filters = (16, 32, 64)
+    batch_size = 8
+    pretrain_batches = 1000
+    pretrain_learning_rate = 1e-3
+    batches = 2000
+    grid = (4, 8)
 
 
 class Original(Args):

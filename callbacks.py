@@ -32,7 +32,7 @@ except ImportError:  # Windows has no flock: two runs on one name are not refuse
 
 # What may differ when a run goes on, because it doesn't touch the mathematics.
 MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
-              "evaluate_count", "features"}
+              "generate_from", "evaluate_count", "features"}
 # What the images that a snapshot draws depend on, beside its weights.
 DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
               "conditional")
@@ -426,14 +426,16 @@ class SwapCheckpoints(keras.callbacks.Callback):
 
 
 class DrawSamples(Dump):
-    """Draws the sample grid, always of the same z, for the callbacks behind it: `model.samples`, [count, *image_shape].
+    """Draws the sample grid for the callbacks behind it, always of the same z, or photos that training never sees:
+    `model.samples`, [count, *image_shape].
 
     Before that it gives the averaged generator its batch-norm statistics, so that it can be sampled and saved.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self.z = self.model.draw(self.args.grid[0] * self.args.grid[1], GRID, 0)
+        count = self.args.grid[0] * self.args.grid[1]
+        self.z = data.photos(self.args, count) if self.args.photos else self.model.draw(count, GRID, 0)
 
     def dump(self, batch, logs):
         self.model.settle()
@@ -471,7 +473,7 @@ class DumpReconstructions(Dump):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         rows, self.columns = self.args.grid
-        self.originals = next(data.batches(self.args))[:rows * self.columns]
+        self.originals = data.reproduced(self.args)[:rows * self.columns]
         data.save_grid(self.originals, self.folder / "originals.png", self.columns)
 
     def dump(self, batch, logs):

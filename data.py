@@ -6,6 +6,8 @@ args.py. The file holds
     faces     uint8 [count, rows, columns, channels], contiguous and uncompressed, in an order drawn by `seed`
     labels    where the images lie in several folders: uint16 [count], an index into label_names, strings
     factors   of toy faces: uint8 [count, 4], see models/toyfaces.py
+    photos    where `photos` is set: uint8 [count, rows, columns, channels], what G turns into images like `faces`
+    smoothed  the same: the `faces`, their edges blurred, which D learns to call fake [Chen 2018 s3.2.1]
 """
 import collections
 import concurrent.futures
@@ -26,7 +28,7 @@ import zlib
 
 import h5py
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from models import toyfaces
 
@@ -89,6 +91,18 @@ def _fit(image, image_shape, crop):
     return np.asarray(image).reshape(image_shape)
 
 
+def _open(path, channels, size=None):
+    """Opens an image file as a Pillow image of 8 bits; a large JPEG is decoded at a fraction where `size` will do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("not a regular file")
+        with Image.open(path) as image:
+            if size:
+                image.draft(None, size)
+            return _to_bytes(ImageOps.exif_transpose(image), channels)
+
+
 def read_image(path, image_shape, crop="center"):
     """Reads an image file of any kind that Pillow knows as uint8 [*image_shape].
 
@@ -96,14 +110,28 @@ def read_image(path, image_shape, crop="center"):
         OSError, ValueError, ...: what Pillow raises on a broken, truncated, huge or unknown file.
     """
     rows, columns, channels = image_shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise OSError("not a regular file")
-        with Image.open(path) as image:
-            image.draft(None, (2 * columns, 2 * rows))  # large JPEGs are decoded at a fraction of their size
-            image = _to_bytes(ImageOps.exif_transpose(image), channels)
-    return _fit(image, image_shape, crop)
+    return _fit(_open(path, channels, (2 * columns, 2 * rows)), image_shape, crop)
+
+
+def read_whole(path):
+    """Reads an image file in its own size as uint8 [rows, columns, 3]; it raises as `read_image` does."""
+    return np.asarray(_open(path, 3))
+
+
+def smooth_edges(image):
+    """Blurs an image, uint8 [rows, columns, 3], along its edges alone [Chen 2018 s3.2.1].
+
+    Its edges, where the slope of Sobel is in its highest tenth (and no mere grain), are dilated to 5x5 pixels, and a
+    Gaussian of deviation 2 lies over them. The paper takes Canny's edges, and names neither of the sizes.
+    """
+    grey = np.float32(Image.fromarray(image).convert("L"))
+    near = np.pad(grey, 1, mode="edge")
+    along = near[:, :-2] + 2 * near[:, 1:-1] + near[:, 2:], near[:-2] + 2 * near[1:-1] + near[2:]
+    slope = np.hypot(along[0][2:] - along[0][:-2], along[1][:, 2:] - along[1][:, :-2])
+    edges = slope > max(np.quantile(slope, 0.9), 64)  # 64: a step of 16 of 255, beyond the grain of a JPEG
+    wide = Image.fromarray(np.uint8(255 * edges)).filter(ImageFilter.MaxFilter(5))
+    blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(2))
+    return np.asarray(Image.composite(blurred, Image.fromarray(image), wide))
 
 
 def read_chunk(paths, image_shape, crop):
@@ -151,6 +179,48 @@ def in_parallel(function, tasks):
             while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
                 running.append(pool.submit(function, *tasks.popleft()))
             yield running.popleft().result()
+
+
+# ---- files -> files
+
+def _targets(paths):
+    """Returns for each file the name of its PNG: its path below the folder that all share, so that no two meet."""
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    below = [os.path.relpath(os.path.abspath(path), shared) for path in paths]
+    stems = collections.Counter(os.path.splitext(path)[0] for path in below)
+    return [f"{path if stems[os.path.splitext(path)[0]] > 1 else os.path.splitext(path)[0]}.png" for path in below]
+
+
+def turn(args, function, scale, folder):
+    """Turns the first `generate_count` images of `generate_from` by a network into PNGs of their names and sizes.
+
+    Args:
+        function: images [1, rows, columns, 3] in [-1, 1] -> the same.
+        scale: rows and columns are padded to a multiple of it, and cut again.
+        folder: where they go, a Path.
+
+    Raises:
+        FileNotFoundError: where `generate_from` matches nothing.
+    """
+    paths = find_files(args.generate_from)[:args.generate_count]
+    if not paths:
+        raise FileNotFoundError("`generate_from` must be a glob that matches the images to be turned, such as "
+                                f"my-photos/*.jpg. Received: generate_from={args.generate_from!r}")
+    done = 0
+    for path, target in zip(paths, _targets(paths)):
+        try:
+            image = read_whole(path)
+        except Exception as error:  # whatever a decoder makes of a broken file, the other images are still good
+            print(f"skipped {path}: {error}")
+            continue
+        rows, columns, _ = image.shape
+        padded = np.pad(image, [(0, max(-rows % scale, 16 - rows)), (0, max(-columns % scale, 16 - columns)), (0, 0)],
+                        "edge")  # 16: the least that can be padded by reflection within
+        turned = denormalize(function(normalize(padded)[None]))[0, :rows, :columns]
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        save_png(turned, folder / target)
+        done += 1
+    print(f"{folder}: {done} images of {args.generate_from}")
 
 
 # ---- sources: each yields (images uint8, {dataset name: values}) in chunks
@@ -212,6 +282,18 @@ def _read_idx(path):
     return values.reshape(shape)
 
 
+def _labelled(args, images, labels):
+    """Yields grey images, uint8 [count, rows, columns], with labels or None, in the order of `seed`."""
+    order = _shuffled(len(images), args)
+    progress = _Progress(len(order))
+    for start in range(0, len(order), CHUNK):
+        rows = order[start:start + CHUNK]
+        chosen = [_to_bytes(Image.fromarray(image), args.image_shape[2]) for image in images[rows]]
+        yield (np.stack([_fit(image, args.image_shape, args.crop) for image in chosen]),
+               {} if labels is None else {"labels": np.uint16(labels[rows])})
+        progress.add(len(rows))
+
+
 def _idx(args, paths, attributes):
     """Reads IDX files of images; labels come from the file of the same name with labels-idx1 for images-idx3."""
     classes = {}
@@ -224,14 +306,7 @@ def _idx(args, paths, attributes):
         if labels is not None and labels.shape != images.shape[:1]:
             raise ValueError(f"{labels_path} must hold a label for each of {len(images)} images. "
                              f"Received: shape {labels.shape}")
-        order = _shuffled(len(images), args)
-        progress = _Progress(len(order))
-        for start in range(0, len(order), CHUNK):
-            rows = order[start:start + CHUNK]
-            chosen = [_to_bytes(Image.fromarray(image), args.image_shape[2]) for image in images[rows]]
-            yield (np.stack([_fit(image, args.image_shape, args.crop) for image in chosen]),
-                   {} if labels is None else {"labels": np.uint16(labels[rows])})
-            progress.add(len(rows))
+        yield from _labelled(args, images, labels)
         classes[path] = 0 if labels is None else int(labels.max()) + 1
     if any(classes.values()) and not all(classes.values()):
         without = next(path for path, count in classes.items() if not count)
@@ -254,23 +329,86 @@ def _toyfaces(args, paths, attributes):
     attributes["label_names"] = list(toyfaces.FACTORS["hair_color"])
 
 
+def _mnist(args, paths, attributes):
+    """Reads MNIST's 60,000 digits to train on: the IDX files in the folder mnist/, else what Keras downloads, once."""
+    if local := sorted(glob.glob("mnist/train-images[-.]idx3-ubyte*")):
+        yield from _idx(args, local[:1], attributes)
+        return
+    import keras
+    try:
+        (images, labels), _ = keras.datasets.mnist.load_data()
+    except Exception as error:  # whatever the network between here and there has to say
+        raise ValueError("MNIST is not in the folder mnist/, and could not be downloaded. Put train-images-idx3-ubyte "
+                         f"and train-labels-idx1-ubyte, or their .gz, there. Received: images=mnist. {error}") from None
+    attributes["label_names"] = [str(digit) for digit in range(10)]
+    yield from _labelled(args, images, labels)
+
+
+def _even(args, paths, attributes):
+    """Draws even numbers up to `max_int`, as bits; that they come again is meant."""
+    from models import even
+    columns = args.image_shape[1]
+    if args.image_shape != (1, columns, 1) or not 2 <= args.max_int < 2 ** columns:
+        raise ValueError(f"`max_int` must be at least 2, and fit into the bits of `image_shape`, (1, bits, 1). "
+                         f"Received: max_int={args.max_int}, image_shape={args.image_shape}")
+    count = args.dataset_size or 10000
+    numbers = 2 * np.random.default_rng(args.seed).integers(args.max_int // 2 + 1, size=count)
+    yield even.bits(numbers, columns), {}
+
+
 def is_idx(path):
     """Tells IDX files by their name: train-images-idx3-ubyte, with or without .gz."""
     name = os.path.basename(path)
     return any(ending in name for ending in ("idx3-ubyte", "idx3.ubyte", "idx1-ubyte"))
 
 
-EMBEDDED = {"toyfaces": _toyfaces}  # datasets that need no files: `images` names them
+# Datasets that need no files of yours: `images` names them.
+EMBEDDED = {"toyfaces": _toyfaces, "mnist": _mnist, "even": _even}
 
 
 def find(args):
     """Returns the sorted paths of the files that `images` names: empty for an embedded dataset, or if none match."""
-    if args.images in EMBEDDED:
-        return []
-    return sorted(path for path in glob.glob(args.images, recursive=True) if not os.path.isdir(path))
+    return [] if args.images in EMBEDDED else find_files(args.images)
+
+
+def find_files(pattern):
+    """Returns the sorted paths of the files that a glob matches."""
+    return sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
 
 
 # ---- images -> HDF5
+
+def _write(file, name, chunks, args):
+    """Writes the images of a source as dataset `name` of an open HDF5, and what the source yields beside them.
+
+    Exact copies are dropped, but for even numbers, which are meant to come again. Returns how many were.
+    """
+    seen, count, total, columns = set(), 0, 0, collections.defaultdict(list)
+    # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go to an
+    # unnamed file first, which vanishes with the process.
+    with tempfile.TemporaryFile(dir=os.path.dirname(args.data) or ".") as raw:
+        for images, values in chunks:
+            digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+            new = np.array([args.images == "even" or digest not in seen and not seen.add(digest)
+                            for digest in digests], bool)
+            count, total = count + int(new.sum()), total + len(new)
+            raw.write(images[new].tobytes())
+            for column, value in values.items():
+                columns[column].append(value[new])
+        if not count:
+            constant = "images" if name == "faces" else name
+            raise ValueError(f"`{constant}` matches no usable image. Received: {constant}={getattr(args, constant)}, "
+                             "whose files were all skipped")
+        raw.seek(0)
+        dataset = file.create_dataset(name, (count, *args.image_shape), "uint8")
+        for start in range(0, count, CHUNK):
+            rows = min(CHUNK, count - start)
+            values = np.frombuffer(raw.read(rows * dataset[0].size), "uint8")
+            dataset[start:start + rows] = values.reshape(rows, *args.image_shape)
+    for column, values in columns.items():
+        file[column] = np.concatenate(values)
+    return total - count
+
 
 def make(args):
     """Makes the HDF5 file `data` from `images`. It appears whole or not at all; an old one stays until then.
@@ -279,7 +417,7 @@ def make(args):
         The path of the file, `args.data`.
 
     Raises:
-        FileNotFoundError: where `images` matches nothing.
+        FileNotFoundError: where `images`, or `photos`, matches nothing.
         ValueError: where none of the files is a usable image, or a constant makes no sense.
     """
     if args.crop not in ("center", "squash"):
@@ -287,50 +425,39 @@ def make(args):
     if args.image_shape[2] not in (1, 3):
         raise ValueError(f"`image_shape` must be (rows, columns, channels) with 1 or 3 channels. "
                          f"Received: image_shape={args.image_shape}")
-    paths = find(args)
+    paths, photo_paths = find(args), find_files(args.photos)
     if not paths and args.images not in EMBEDDED:
         raise FileNotFoundError(f"`images` matches no file. Set it to a glob such as my-faces/*.jpg, to IDX files or "
                                 f"to {', '.join(EMBEDDED)}. Received: images={args.images}, and no data={args.data}")
+    if args.photos and not photo_paths:
+        raise FileNotFoundError(f"`photos` matches no file. Set it to a glob such as my-photos/*.jpg. "
+                                f"Received: photos={args.photos}, and no data={args.data}")
     source = EMBEDDED.get(args.images) or (_idx if is_idx(paths[0]) else _files)
-    attributes = {"images": args.images, "crop": args.crop, "dataset_size": args.dataset_size, "seed": args.seed}
+    attributes = {name: getattr(args, name) for name in ("images", "crop", "dataset_size", "seed", "max_int")}
     os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
     temporary = f"{args.data}.{os.getpid()}.tmp"
     try:
-        # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go
-        # to an unnamed file first, which vanishes with the process.
-        with tempfile.TemporaryFile(dir=os.path.dirname(args.data) or ".") as raw:
-            seen, duplicates, columns = set(), 0, collections.defaultdict(list)
-            for images, values in source(args, paths, attributes):
-                digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
-                new = np.array([digest not in seen and not seen.add(digest) for digest in digests], bool)
-                duplicates += len(new) - new.sum()
-                raw.write(images[new].tobytes())
-                for name, value in values.items():
-                    columns[name].append(value[new])
-            count = len(seen)
-            attributes["duplicates"] = duplicates
-            print(f"{count} images kept, {duplicates} exact duplicates dropped, "
+        with h5py.File(temporary, "w") as file:
+            attributes["duplicates"] = _write(file, "faces", source(args, paths, attributes), args)
+            faces = file["faces"]
+            print(f"{len(faces)} images kept, {attributes['duplicates']} exact duplicates dropped, "
                   f"{attributes.get('skipped', 0)} files skipped")
-            if not count:
-                raise ValueError(f"`images` matches no usable image. Received: images={args.images}, "
-                                 f"{len(paths)} files, all skipped")
-            raw.seek(0)
-            with h5py.File(temporary, "w") as file:
-                faces = file.create_dataset("faces", (count, *args.image_shape), "uint8")
-                for start in range(0, count, CHUNK):
-                    rows = min(CHUNK, count - start)
-                    values = np.frombuffer(raw.read(rows * faces[0].size), "uint8")
-                    faces[start:start + rows] = values.reshape(rows, *args.image_shape)
-                for name, values in columns.items():
-                    file[name] = np.concatenate(values)
-                if label_names := attributes.pop("label_names", None):
-                    file["label_names"] = label_names  # a dataset: attributes end at 64 KiB
-                file.attrs.update(attributes)
+            if args.photos:
+                attributes["photos"] = args.photos
+                _write(file, "photos", ((images, {}) for images, _ in _files(args, photo_paths, {})), args)
+                smoothed = file.create_dataset("smoothed", faces.shape, "uint8")
+                for row in range(len(faces)):
+                    smoothed[row] = smooth_edges(faces[row])
+                print(f"{len(file['photos'])} photos kept; {len(faces)} images smoothed along their edges")
+            if label_names := attributes.pop("label_names", None):
+                file["label_names"] = label_names  # a dataset: attributes end at 64 KiB
+            file.attrs.update(attributes)
+            done = f"{args.data}: {len(faces)} images of {'x'.join(map(str, args.image_shape))}"
         os.replace(temporary, args.data)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
-    print(f"{args.data}: {count} images of {'x'.join(map(str, args.image_shape))}")
+    print(done)
     return args.data
 
 
@@ -354,9 +481,12 @@ def attributes(args):
         raise _no_faces(args, error) from None
 
 
-def open_faces(args):
+def open_faces(args, name="faces"):
     """Opens the images of `data` as a memory map: uint8 [count, *image_shape], or float32 in [-1, 1] as the original
     project wrote them.
+
+    Args:
+        name: of the dataset: "faces", or, where `photos` is set, "photos" or "smoothed".
 
     Raises:
         FileNotFoundError, ValueError: where the file isn't there, is no such HDF5, or its images don't fit `args`.
@@ -366,7 +496,10 @@ def open_faces(args):
         raise FileNotFoundError(f"`data` is not there. {remedy}. Received: data={args.data}")
     try:
         with h5py.File(args.data, "r") as file:
-            faces = file["faces"]
+            if name != "faces" and name not in file:
+                raise ValueError(f"`data` was made without photos. Make it anew with python data.py, or name another "
+                                 f"`data`. Received: photos={args.photos}, data={args.data}")
+            faces = file[name]
             shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
     except (OSError, KeyError) as error:
         raise _no_faces(args, error) from None
@@ -424,8 +557,29 @@ def classes(args):
     return np.int64(open_labels(args)[0][:, None])
 
 
+def _order(args, count, start, *salt):
+    """Yields for each batch from `start` on, for ever: the rows of its images, and which of them are mirrored."""
+    seen, _ = split(args, count)
+    batches_per_pass = len(seen) // args.batch_size
+    order_of, order = None, None
+    for batch in itertools.count(start):
+        number, index = divmod(batch, batches_per_pass)
+        if number != order_of:
+            order_of, order = number, np.random.default_rng([args.seed, number, *salt]).permutation(seen)
+        rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # sorted: the disk likes it
+        yield rows, np.random.default_rng([args.seed, number, index, *salt]).random(len(rows)) < 0.5 * args.flip
+
+
+def _take(faces, rows, mirrored):
+    images = faces[rows]
+    images[mirrored] = images[mirrored, :, ::-1]
+    return normalize(images) if images.dtype == np.uint8 else images
+
+
 def batches(args, start=0, labels=False):
     """Yields batches of images, float32 [batch_size, *image_shape] in [-1, 1], for ever, from batch `start` on.
+
+    Where `photos` is set, it yields (images, photos, the same images smoothed).
 
     Each pass over the images has an order of its own, drawn from (seed, pass); what is left behind the last full
     batch of a pass is left out, by chance other images each time. Where `labels`, it yields (images, labels), the
@@ -433,20 +587,29 @@ def batches(args, start=0, labels=False):
     """
     faces = open_faces(args)
     label_of = open_labels(args)[0] if labels else None
-    seen, _ = split(args, len(faces))
-    batches_per_pass = len(seen) // args.batch_size
-    order_of, order = None, None
-    for batch in itertools.count(start):
-        number, index = divmod(batch, batches_per_pass)
-        if number != order_of:
-            order_of, order = number, np.random.default_rng([args.seed, number]).permutation(seen)
-        rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # sorted: the disk likes it
-        images = faces[rows]
-        if args.flip:
-            mirrored = np.random.default_rng([args.seed, number, index]).random(len(rows)) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        images = normalize(images) if images.dtype == np.uint8 else images
+    order = _order(args, len(faces), start)
+    if args.photos:
+        photos, smoothed = open_faces(args, "photos"), open_faces(args, "smoothed")
+        for (rows, mirrored), (others, turned) in zip(order, _order(args, len(photos), start, 1, 1, 1)):
+            yield _take(faces, rows, mirrored), _take(photos, others, turned), _take(smoothed, rows, mirrored)
+    for rows, mirrored in order:
+        images = _take(faces, rows, mirrored)
         yield (images, label_of[rows]) if labels else images
+
+
+def photos(args, count, held_out=True):
+    """Returns the first `count` photos of `data` that training never sees, or that it sees, float32 in [-1, 1]; where
+    there are fewer, they come again.
+    """
+    faces = open_faces(args, "photos")
+    rows = split(args, len(faces))[int(held_out)]
+    return normalize(faces[np.resize(rows, count)])
+
+
+def reproduced(args):
+    """Returns a batch of what G learns to reproduce while it is pretrained: images, or, where there are any, photos."""
+    batch = next(batches(args))
+    return batch[1] if args.photos else batch
 
 
 def load(args, start=0):
@@ -457,6 +620,9 @@ def load(args, start=0):
     if args.conditional:
         open_labels(args)
         signature = signature, tf.TensorSpec((args.batch_size,), "int32")
+    if args.photos:
+        open_faces(args, "photos")
+        signature = signature, signature, signature
     generator = functools.partial(batches, args, start, args.conditional)
     return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
 

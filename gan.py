@@ -91,20 +91,21 @@ def fit(args, model, folder, batches, dumps):
 
 
 def pretrain_gen(args):
-    """Trains the generator as the decoder of an autoencoder, so that the game starts with a G that can draw.
+    """Trains the generator alone, so that the game starts with a G that can draw: as the decoder of an autoencoder, or,
+    where it turns photos into images, to keep their content.
 
     It writes runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, generator.weights.h5.
     """
     with callbacks.open_run(args, values(args)) as run:
         folder = run / "pretrain"
         folder.mkdir(exist_ok=True)
-        autoencoder = models.build_autoencoder(args, len(class_names(args)))
+        pretraining = models.build_pretraining(args, len(class_names(args)))
         args = constants.override(args, conditional=False)  # it needs no labels
         for snapshot in callbacks.snapshots(folder)[-1:]:
-            callbacks.load_snapshot(autoencoder, snapshot)
-        fit(args, autoencoder, folder, args.pretrain_batches,
+            callbacks.load_snapshot(pretraining, snapshot)
+        fit(args, pretraining, folder, args.pretrain_batches,
             (callbacks.StopWhereNotFinite, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
-        autoencoder.generator.save_weights(folder / ".generator.weights.h5")
+        pretraining.generator.save_weights(folder / ".generator.weights.h5")
         os.replace(folder / ".generator.weights.h5", folder / "generator.weights.h5")
 
 
@@ -135,13 +136,15 @@ def train_gan(args):
 def draw(args, gan, count, chosen=None):
     """Yields the first `count` images of a GAN, batch by batch: their numbers, z, labels or None, and bytes.
 
-    Where there are classes, the `chosen` ones, or all, take turns.
+    Where there are classes, the `chosen` ones, or all, take turns. Where G turns photos into images, z is those that
+    training never saw.
     """
     chosen = range(gan.classes) if chosen is None else chosen
+    photos = data.photos(args, count + args.batch_size) if args.photos else None
     for batch in range(-(-count // args.batch_size)):
         numbers = range(batch * args.batch_size, (batch + 1) * args.batch_size)
         labels = [chosen[number % len(chosen)] for number in numbers] if len(chosen) else None
-        z = np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
+        z = photos[numbers] if args.photos else np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
         images = data.denormalize(gan.sample(z, batch))
         numbers = numbers[:count - numbers[0]]
         yield numbers, z[:len(numbers)], labels, images[:len(numbers)]
@@ -152,13 +155,17 @@ def generate(args):
 
     They come from the run's newest snapshot, or, where nothing is to be trained, from `weights`. Image k is the same
     for any `generate_count`. Another `seed` than the run's, or another run's weights, have a folder of their own.
-    Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone.
+    Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone. Where G turns
+    photos into images, it turns those of `generate_from`.
     """
     snapshot = callbacks.snapshots_of(args, constants.constants(args))[-1]
     classes = callbacks.classes_of(args, snapshot)
     gan = models.build(args, len(classes))
     load_networks(gan, snapshot)
     folder = callbacks.run_folder(args) / "generated" / callbacks.label_of(args, snapshot)
+    if args.photos:
+        data.turn(args, gan.sample, gan.scale, folder)
+        return folder
     (rows, columns), count = args.grid, args.generate_count
     chosen = [classes.index(args.generate_class)] if args.generate_class else None
     first, starts = [], []
@@ -251,7 +258,8 @@ def prepare(args):
             raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
                              f"`data`. Received: images={args.images}, data={args.data} made from {source}")
         if args.images not in data.EMBEDDED \
-                or all(made_from[name] == getattr(args, name) for name in ("dataset_size", "seed")):
+                or all(made_from.get(name, getattr(args, name)) == getattr(args, name)
+                       for name in ("dataset_size", "seed", "max_int")):
             print(f"{args.data}, made from {source}")
             return
     data.make(args)

@@ -1,8 +1,10 @@
 """Maths: tensors in, tensors out. Nothing here opens a file, reads a clock, prints, or knows a global Args."""
 import importlib
 
-# `network` -> the module with check, build_generator, build_discriminator, build_encoder
-NETWORKS = {"dcgan": "models.dcgan", "keras_example": "models.baselines"}
+# `network` -> the module with check, build_generator, build_discriminator, build_encoder; where the game or the
+# pretraining is another than the GAN and the Autoencoder, also with those classes, Game and Pretraining.
+NETWORKS = {"dcgan": "models.dcgan", "keras_example": "models.baselines", "even": "models.even",
+            "cartoon": "models.cartoon"}
 
 CHOICES = {
     "network": tuple(NETWORKS), "latent": ("normal", "uniform", "binary"),
@@ -73,6 +75,9 @@ def check(args):
     if args.swap_every and args.g_step_moves_d:
         refuse("a swapped-in D is frozen, and this one would learn in G's step. Set g_step_moves_d=False", "swap_every",
                "g_step_moves_d")
+    if bool(args.photos) != (args.network == "cartoon"):
+        refuse("G turns photos into images where both are set. Set photos to a glob and network=cartoon, or neither",
+               "network", "photos")
     if args.augment:
         from models import augment
         augment.policies(args.augment)
@@ -104,17 +109,17 @@ def build(args, classes=0):
             return keras.optimizers.SGD(learning_rate)
         return keras.optimizers.Adam(learning_rate, beta_1=args.beta_1)
 
-    gan = GAN(args, network(args), classes)
+    gan = getattr(network(args), "Game", GAN)(args, network(args), classes)
     gan.compile(optimizer(args.d_optimizer, args.d_learning_rate), optimizer(args.g_optimizer, args.g_learning_rate))
     return gan
 
 
-def build_autoencoder(args, classes=0):
-    """Builds the autoencoder, compiled, whose decoder is the generator of `args` [forcecore gan.py; cartoon 1]."""
+def build_pretraining(args, classes=0):
+    """Builds what trains the generator of `args` alone, compiled [forcecore gan.py; cartoon 1]."""
     import keras
     from models.autoencoder import Autoencoder
     check(args)
     keras.utils.set_random_seed(args.seed)
-    autoencoder = Autoencoder(network(args).build_encoder(args, classes), network(args).build_generator(args, classes))
-    autoencoder.compile(keras.optimizers.Adam(args.pretrain_learning_rate))
-    return autoencoder
+    pretraining = getattr(network(args), "Pretraining", Autoencoder)(args, network(args), classes)
+    pretraining.compile(keras.optimizers.Adam(args.pretrain_learning_rate))
+    return pretraining

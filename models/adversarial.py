@@ -135,7 +135,7 @@ class GAN(keras.Model):
         def on_real():
             logits = d(real, training=True)
             told = losses.labels(args.real_labels, args.fake_labels, args.label_flip, count, self.seed(REAL_LABELS))
-            logs["d_loss_real"] = loss = self.d_loss_real(logits[:, :1], told)
+            logs["d_loss_real"] = loss = self.d_loss_real(self._verdict(logits), told)
             if self.classes:  # on reals alone: of fakes D would learn to see the class that G claims [keras.io ACGAN]
                 logs["d_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
                 loss += logs["d_loss_class"]
@@ -146,8 +146,9 @@ class GAN(keras.Model):
 
         def on_fake():
             logits = d(fake, training=True)
-            told = losses.labels(args.fake_labels, args.real_labels, args.label_flip, count, self.seed(FAKE_LABELS))
-            logs["d_loss_fake"] = loss = self.d_loss_fake(logits[:, :1], told)
+            told = losses.labels(args.fake_labels, args.real_labels, args.label_flip, tf.shape(fake)[0],
+                                 self.seed(FAKE_LABELS))
+            logs["d_loss_fake"] = loss = self.d_loss_fake(self._verdict(logits), told)
             if args.gradient_penalty:
                 logs["gradient_penalty"] = losses.gradient_penalty(d, real, fake, self.seed(PENALTY))
                 loss += args.gradient_penalty * logs["gradient_penalty"]
@@ -163,8 +164,15 @@ class GAN(keras.Model):
             norms.append(tf.linalg.global_norm(gradients))
         return logs | {"d_gradient_norm": tf.reduce_max(norms)}
 
-    def _learn_g(self, real, labels, fake, g_tape):
-        """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average."""
+    def _verdict(self, logits):
+        """Returns D's logits, one an image or a patch of it, without those of the classes behind them."""
+        return logits[:, :1] if self.classes else logits
+
+    def _learn_g(self, real, labels, fake, g_tape, also=0.0):
+        """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average.
+
+        `also`: what else G minimizes, of g_tape.
+        """
         args, d, logs = self.args, self.discriminator, {}
         with g_tape, keras.StatelessScope():
             seen = self._as_seen(fake, SEEN_AGAIN)
@@ -175,7 +183,8 @@ class GAN(keras.Model):
             else:
                 logits = d(seen, training=True)
             told = losses.labels(args.g_labels, args.g_labels, 0.0, tf.shape(fake)[0], self.seed(G_LABELS))
-            logs["g_loss"] = loss = self.g_loss(logits[:, :1], told)
+            logs["g_loss"] = loss = self.g_loss(self._verdict(logits), told)
+            loss += also
             if self.classes:
                 logs["g_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
                 loss += logs["g_loss_class"]

@@ -9,19 +9,22 @@ class Autoencoder(keras.Model):
     """An encoder and a generator that learn to reproduce images, so that the game starts with a G that can draw.
 
     Args:
-        encoder: maps images [batch, *image_shape] in [-1, 1] to z [batch, latent_dim].
-        generator: maps z to images.
+        args: the constants, a class of args.py.
+        network: the module that builds the networks, see models.NETWORKS.
+        classes: how many there are, where it is `conditional`.
 
     Attributes:
+        encoder: maps images [batch, *image_shape] in [-1, 1] to z [batch, latent_dim].
+        generator: maps z to images.
         batch: int variable, the number of batches learned so far.
         networks, state, logged: as in GAN.
     """
     logged = "mse",
 
-    def __init__(self, encoder, generator):
+    def __init__(self, args, network, classes=0):
         super().__init__()
-        self.encoder, self.generator = encoder, generator
-        self.networks = {"generator": generator, "encoder": encoder}
+        self.encoder, self.generator = network.build_encoder(args, classes), network.build_generator(args, classes)
+        self.networks = {"generator": self.generator, "encoder": self.encoder}
         self.built = True
 
     def compile(self, optimizer):

@@ -1,7 +1,7 @@
 """The DCGAN [Radford 2015], as the anime-face example wrote it and as pytorch/examples did: one builder a network.
 
 The paper's guidelines, and where they are by default: no pooling, strided convolutions (`_down`) and fractionally
-strided ones (`_up`); batch norm in both, but not on D's first layer nor on G's last; no fully connected hidden layers;
+strided ones (`up`); batch norm in both, but not on D's first layer nor on G's last; no fully connected hidden layers;
 tanh at the end of G; leaky ReLU in D. G's ReLU is leaky too here, as [forcecore] and [ganhacks 5] have it.
 """
 import keras
@@ -10,7 +10,7 @@ from keras import layers
 from models.layers import AlwaysDropout, MinibatchDiscrimination, PixelShuffle, SpectralNormalization
 
 
-def _initializer(args):
+def initializer(args):
     """Returns the initializer named by `args.kernel_initializer`; "normal" is N(0, 0.02) [Radford 2015 s4]."""
     if args.kernel_initializer == "normal":
         return keras.initializers.RandomNormal(stddev=0.02)
@@ -35,9 +35,9 @@ def _activate(x, args, network):
     return layers.Dropout(args.d_dropout)(x) if args.d_dropout else x
 
 
-def _up(x, args, filters, **options):
+def up(x, args, filters, **options):
     """Doubles rows and columns; all but the transposed convolution are free of its checkerboards [cartoon 3]."""
-    options |= {"padding": "same", "kernel_initializer": _initializer(args)}
+    options |= {"padding": "same", "kernel_initializer": initializer(args)}
     if args.upsampling == "transpose":
         return layers.Conv2DTranspose(filters, args.kernel_size, strides=2, **options)(x)
     if args.upsampling == "pixel_shuffle":
@@ -50,7 +50,7 @@ def _down(x, args, filters):
     """Halves rows and columns; max pooling gives sparse gradients, and is here to be compared [ganhacks 5]."""
     stride = 2 if args.downsampling == "stride" else 1
     convolution = layers.Conv2D(filters, args.kernel_size, strides=stride, padding="same", use_bias=args.use_bias,
-                                kernel_initializer=_initializer(args))
+                                kernel_initializer=initializer(args))
     x = (SpectralNormalization(convolution) if args.spectral_norm else convolution)(x)
     if args.downsampling == "stride":
         return x
@@ -73,7 +73,7 @@ def check(args):
     for name in "generator_filters", "discriminator_filters":
         if not getattr(args, name):
             raise ValueError(f"`{name}` must name a layer at least. Received: {name}=()")
-    _initializer(args)
+    initializer(args)
 
 
 def build_generator(args, classes=0):
@@ -96,16 +96,16 @@ def build_generator(args, classes=0):
     x = layers.Reshape([1, 1, -1])(x)
     # A transposed convolution over a single pixel: a dense layer with the shape of an image.
     x = layers.Conv2DTranspose(first, (rows // scale, columns // scale), use_bias=args.use_bias,
-                               kernel_initializer=_initializer(args))(x)
+                               kernel_initializer=initializer(args))(x)
     x = _normalize_and_activate(x, args, "generator")                                 # 4x4
     for filters in rest:
-        x = _up(x, args, filters, use_bias=args.use_bias)
+        x = up(x, args, filters, use_bias=args.use_bias)
         x = _normalize_and_activate(x, args, "generator")                             # 8x8, 16x16, 32x32
     for filters in args.generator_extra_filters:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=args.use_bias,
-                          kernel_initializer=_initializer(args))(x)
+                          kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                             # 32x32
-    images = _up(x, args, channels, activation="tanh", use_bias=args.use_bias)        # 64x64
+    images = up(x, args, channels, activation="tanh", use_bias=args.use_bias)        # 64x64
     return keras.Model(z, images, name="generator")
 
 
@@ -130,7 +130,7 @@ def build_discriminator(args, classes=0):
     x = _features(images, args)
     if args.minibatch_kernels:
         x = MinibatchDiscrimination(args.minibatch_kernels)(x)
-    head = layers.Dense(1 + classes, use_bias=args.use_bias, kernel_initializer=_initializer(args))
+    head = layers.Dense(1 + classes, use_bias=args.use_bias, kernel_initializer=initializer(args))
     logits = (SpectralNormalization(head) if args.spectral_norm else head)(x)
     return keras.Model(images, logits, name="discriminator")
 
@@ -139,5 +139,5 @@ def build_encoder(args, classes=0):
     """Builds the encoder of the pretraining: D's layers, ending in G's input, of [-1, 1] [forcecore]."""
     images = keras.Input(args.image_shape, name="images")
     z = layers.Dense(args.latent_dim + classes, activation="tanh",
-                     kernel_initializer=_initializer(args))(_features(images, args))
+                     kernel_initializer=initializer(args))(_features(images, args))
     return keras.Model(images, z, name="encoder")

@@ -21,6 +21,24 @@ class PixelShuffle(keras.layers.Layer):
         return batch, rows and 2 * rows, columns and 2 * columns, channels // 4
 
 
+class ReflectionPadding2D(keras.layers.Layer):
+    """Pads [batch, rows, columns, channels] by its mirror image, `size` pixels each side: no dark rim as of zeros."""
+
+    def __init__(self, size, **options):
+        super().__init__(**options)
+        self.size = size
+
+    def call(self, inputs):
+        return tf.pad(inputs, [[0, 0], [self.size] * 2, [self.size] * 2, [0, 0]], "REFLECT")
+
+    def compute_output_shape(self, shape):
+        batch, rows, columns, channels = shape
+        return batch, rows and rows + 2 * self.size, columns and columns + 2 * self.size, channels
+
+    def get_config(self):
+        return super().get_config() | {"size": self.size}
+
+
 class MinibatchDiscrimination(keras.layers.Layer):
     """Appends to each image's features how close the batch's others are to it [Salimans 2016 s3.2].
 

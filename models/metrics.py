@@ -239,6 +239,42 @@ def feature_network(name):
     return keras.Model(images, inner(keras.layers.Rescaling(1 / 127.5, -1)(x)))
 
 
+def inner_network(name):
+    """Loads the first layers of a network, up to one whose features tell what an image shows.
+
+    Args:
+        name: "vgg19", Keras' VGG19 for ImageNet up to block4_conv4, which is downloaded once; or "file.keras:layer",
+            a network that takes images in [0, 255], and a layer of it, or of the network it holds.
+
+    Returns:
+        A keras.Model, images in [0, 255] -> features [batch, rows, columns, channels]; it can't be trained.
+
+    Raises:
+        FileNotFoundError, ValueError: where there is no such file or layer, or no download.
+    """
+    def holds(part):
+        return isinstance(part, keras.Model) and layer in [inner.name for inner in part.layers]
+
+    images = x = keras.Input([None, None, 3])
+    if name == "vgg19":
+        try:
+            network = keras.applications.VGG19(include_top=False)
+        except Exception as error:  # whatever the network between here and there has to say
+            raise ValueError("VGG19's weights could not be downloaded. Set `content_features` to a layer of a .keras "
+                             f"file, as file.keras:layer. Received: content_features=vgg19. {error}") from None
+        x, layer = keras.applications.vgg19.preprocess_input(x), "block4_conv4"
+    else:
+        path, layer = name.rsplit(":", 1)
+        network = feature_network(path)
+    for part in [network] if holds(network) else network.layers[1:]:  # else a chain, one of which holds the layer
+        if holds(part):
+            found = keras.Model(images, keras.Model(part.inputs, part.get_layer(layer).output)(x))
+            found.trainable = False
+            return found
+        x = part(x)
+    raise ValueError(f"`content_features` must name a layer of the .keras file. Received: content_features={name}")
+
+
 def train_classifier(images, labels, sizes, batches=1500, batch_size=64):
     """Trains a small network that names the class of an image, or for each of several factors a class.
 

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import data
-from args import Args, override
+import gan as story
+from args import Args, Even, Mnist28, override
+from models import even
 
 RNG = np.random.default_rng(0)
 
@@ -165,7 +167,7 @@ def test_where_nothing_is_usable_it_fails_and_the_old_file_stays(here):
         data.make(small())
     os.mkdir("in")
     (here / "in/note.txt").write_text("no image")
-    with pytest.raises(ValueError, match="matches no usable image.*1 files"):
+    with pytest.raises(ValueError, match=r"matches no usable image.*images=in/\*, whose files were all"):
         data.make(small())
     assert (here / "data.hdf5").read_text() == "old"
     assert sorted(os.listdir()) == ["data.hdf5", "in"]
@@ -238,6 +240,106 @@ def test_real_faces_are_read_where_there_are_some(here):
     images = faces()
     assert images.shape == (300, 64, 64, 3)
     assert 20 < images.std() < 120 and len(np.unique(images.reshape(300, -1), axis=0)) == 300
+
+
+# ---- the family: digits, numbers, photos
+
+def test_mnist_is_found_in_its_folder_with_its_labels(here):
+    images, labels = RNG.integers(0, 256, (30, 28, 28), dtype="uint8"), np.arange(30, dtype="uint8") % 10
+    os.mkdir("mnist")
+    for name, content in (("images-idx3", struct.pack(">4I", 0x803, *images.shape) + images.tobytes()),
+                          ("labels-idx1", struct.pack(">2I", 0x801, 30) + labels.tobytes())):
+        with gzip.open(f"mnist/train-{name}-ubyte.gz", "wb") as file:
+            file.write(content)
+    args = override(Mnist28, batch_size=4)
+    data.make(args)
+    with h5py.File("mnist.hdf5") as file:
+        order = [int(np.flatnonzero((images == image[..., 0]).all((1, 2)))[0]) for image in file["faces"]]
+        assert (labels[order] == file["labels"][:]).all() and sorted(order) == list(range(30))
+    assert data.open_labels(args)[1] == list("0123456789")
+
+
+@pytest.mark.parametrize("max_int", [2, 100, 128, 1000])
+def test_numbers_to_learn_from_are_even_and_none_is_above_the_largest(here, max_int):
+    data.make(override(Even, max_int=max_int, dataset_size=5000))
+    found = even.numbers(faces("even.hdf5"))
+    assert len(found) == 5000 and not (found % 2).any()
+    assert found.min() == 0 and found.max() == max_int // 2 * 2 and len(set(found)) == max_int // 2 + 1
+
+
+def test_numbers_that_do_not_fit_into_their_bits_are_refused(here):
+    with pytest.raises(ValueError, match="`max_int` must.*max_int=1024, image_shape=\\(1, 10, 1\\)"):
+        data.make(override(Even, max_int=1024))
+
+
+def test_other_numbers_are_made_anew(here):
+    story.prepare(override(Even, max_int=10, dataset_size=200))
+    story.prepare(override(Even, max_int=1000, dataset_size=200))
+    assert even.numbers(faces("even.hdf5")).max() > 500
+
+
+def test_smoothing_blurs_along_edges_and_nowhere_else():
+    image = np.zeros((32, 32, 3), "uint8")
+    image[:, 16:] = 200
+    smooth = data.smooth_edges(image)
+    assert (smooth[:, :13] == 0).all() and (smooth[:, 19:] == 200).all()
+    assert 60 < smooth[:, 15].min() and smooth[:, 16].max() < 140  # the step has become a slope
+    grain = np.uint8(100 + RNG.integers(0, 8, (32, 32, 3)))
+    assert (data.smooth_edges(grain) == grain).all()
+
+
+@pytest.fixture
+def photographed(here):
+    """Preset, and its data.hdf5: 12 numbered cartoons, an edge in each, and 9 photos."""
+    for index in range(12):
+        os.makedirs("cartoons", exist_ok=True)
+        pixels = np.full((8, 8, 3), 20 * index, "uint8")
+        pixels[:, 6:] = 255 - 20 * index
+        Image.fromarray(pixels).save(f"cartoons/{index}.png")
+    for index in range(9):
+        draw(f"photos/{index}.png")
+    args = override(Args, images="cartoons/*", photos="photos/*", image_shape=(8, 8, 3), batch_size=2, held_out=0.34)
+    data.make(args)
+    return args
+
+
+def test_photos_stand_beside_images_and_these_smoothed(photographed):
+    cartoons = faces()
+    with h5py.File("data.hdf5") as file:
+        assert file["photos"].shape == (9, 8, 8, 3)
+        assert all((data.smooth_edges(face) == smooth).all() for face, smooth in zip(cartoons, file["smoothed"]))
+    stream = data.load(photographed).as_numpy_iterator()
+    seen = set()
+    for images, photos, smoothed in (next(stream) for _ in range(40)):
+        assert images.shape == photos.shape == smoothed.shape == (2, 8, 8, 3)
+        for image, smooth in zip(data.denormalize(images), data.denormalize(smoothed)):
+            assert (data.smooth_edges(image) == smooth).all()  # of the same image, mirrored or not as that is
+        seen |= {min(photo.tobytes(), photo[:, ::-1].tobytes()) for photo in data.denormalize(photos)}
+    held_out = {min(photo.tobytes(), photo[:, ::-1].tobytes())
+                for photo in data.denormalize(data.photos(photographed, 3))}
+    assert len(seen) == 6 and len(held_out) == 3 and not seen & held_out
+    late = next(data.load(photographed, 17).as_numpy_iterator())
+    assert all((a == b).all() for a, b in zip(late, [*zip(range(18), data.batches(photographed))][17][1]))
+
+
+def test_data_without_photos_is_refused_where_they_are_needed(here, photographed):
+    data.make(override(photographed, photos=""))
+    with pytest.raises(ValueError, match=r"`data` was made without photos.*photos=photos/\*, data=data.hdf5"):
+        data.load(photographed)
+    with pytest.raises(FileNotFoundError, match=r"`photos` matches no file.*photos=nowhere/\*"):
+        data.make(override(photographed, photos="nowhere/*"))
+
+
+def test_files_are_turned_into_files_of_their_names_and_sizes(here, capsys):
+    drawn = {name: draw(f"mine/{name}", size) for name, size in
+             (("a.png", (33, 50)), ("sub/a.png", (8, 9)), ("b.png", (64, 20)), ("b.bmp", (5, 70)))}
+    (here / "mine/broken.png").write_text("no image")
+    args = override(Args, generate_from="mine/**", generate_count=10)
+    data.turn(args, lambda images: -images, 4, here / "out")
+    for name, result in (("a.png", "a.png"), ("sub/a.png", "sub/a.png"), ("b.png", "b.png.png"),
+                         ("b.bmp", "b.bmp.png")):
+        assert (np.asarray(Image.open(here / "out" / result)) == 255 - drawn[name]).all()
+    assert "skipped mine/broken.png" in (said := capsys.readouterr().out) and "4 images of mine/**" in said
 
 
 # ---- HDF5 -> batches

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 import models
-from args import Args, KerasExample, override
-from models import adversarial, autoencoder, dcgan, latent, losses, metrics
+from args import Args, Cartoon64, Cartoon256, Even, KerasExample, override
+from models import adversarial, autoencoder, cartoon, dcgan, even, latent, losses, metrics
 
 PYTORCH = {"use_bias": False, "generator_extra_filters": (), "g_leaky_slope": 0.0, "bn_epsilon": 1e-5}
 REAL = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)))
@@ -240,7 +240,7 @@ def test_settling_gives_the_average_the_statistics_of_its_own_images(tiny):
 # ---- the pretraining
 
 def test_the_autoencoder_learns_to_reproduce(tiny):
-    model = models.build_autoencoder(tiny())
+    model = models.build_pretraining(tiny())
     smooth = np.float32(np.linspace(-1, 1, 64)[None, :, None, None] * np.ones((8, 64, 64, 3)))
     errors = [float(model.train_step(smooth)["mse"]) for _ in range(30)]
     assert isinstance(model, autoencoder.Autoencoder) and int(model.batch) == 30
@@ -268,3 +268,113 @@ def test_the_keras_example_trains(deep):
 def test_what_the_keras_example_does_not_know_is_refused():
     with pytest.raises(ValueError, match="`spectral_norm` must be False for the networks of network=keras_example"):
         models.build(override(KerasExample, spectral_norm=True))
+
+
+# ---- even numbers
+
+def test_numbers_are_written_as_bits_and_read_again():
+    assert even.bits([6], 4)[0, 0, :, 0].tolist() == [0, 255, 255, 0]  # 0110
+    assert even.numbers(even.bits(np.arange(1024), 10)).tolist() == list(range(1024))
+
+
+def test_what_the_networks_of_even_numbers_do_not_know_is_refused():
+    with pytest.raises(ValueError, match="`flip` must be False for the networks of network=even"):
+        models.build(override(Even, flip=True))
+    with pytest.raises(ValueError, match=r"`image_shape` must be \(1, bits, 1\)"):
+        models.build(override(Even, image_shape=(2, 10, 1)))
+
+
+# ---- photos into cartoons
+
+@pytest.fixture
+def sketch(here):
+    """A tiny CartoonGAN, whose content is what two convolutions of a .keras file see."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input([None, None, 3]), keras.layers.Conv2D(4, 3, name="first"),
+                              keras.layers.Conv2D(4, 3, name="second")])
+    images = keras.Input([None, None, 3])
+    keras.Model(images, inner(keras.layers.Rescaling(1 / 255)(images))).save("net.keras")
+    return override(Cartoon64, image_shape=(16, 16, 3), generator_filters=(4, 8, 8), discriminator_filters=(4, 4),
+                    content_features="net.keras:first", photos="photos/*")
+
+
+def triple(seed=0):
+    return tuple(np.float32(np.random.default_rng([seed, part]).uniform(-1, 1, (4, 16, 16, 3))) for part in range(3))
+
+
+def test_inner_features_are_those_of_the_layer(sketch):
+    whole = keras.models.load_model("net.keras")
+    images = np.float32(np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)))
+    wanted = whole.layers[-1].get_layer("first")(images / 255)
+    assert np.allclose(metrics.inner_network("net.keras:first")(images), wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="must name a layer of the .keras file.*net.keras:third"):
+        metrics.inner_network("net.keras:third")
+
+
+def test_content_distance_is_nothing_of_the_same_and_much_of_another(sketch):
+    content = cartoon.Content(sketch.content_features)
+    photos, others, _ = triple()
+    assert float(content.distance(photos, photos)) == 0
+    assert 0 < float(content.distance(photos, photos + 0.01)) < 0.05 < 0.3 < float(content.distance(photos, others))
+
+
+def test_a_cartoon_is_as_large_as_its_photo_and_d_judges_its_patches(sketch):
+    model = models.build(sketch)
+    for rows, columns in (16, 16), (24, 32), (64, 20):
+        cartoons = model.sample(tf.zeros([1, rows, columns, 3]))
+        assert cartoons.shape == (1, rows, columns, 3) and float(tf.reduce_max(tf.abs(cartoons))) <= 1
+    # One stride down: 8 x 8 patches; a far corner is no matter for the first of them.
+    images = np.zeros((2, 16, 16, 3), "float32")
+    images[1, 15, 15] = 0.001
+    logits = model.discriminator(images).numpy()
+    row, column = divmod(abs(logits[0] - logits[1]).argmax(), 8)
+    assert logits.shape == (2, 64) and min(row, column) >= 6
+
+
+def test_the_paper_s_networks_are_built():
+    # By hand, weights and biases: 9,472; 73,856 + 147,584 + 256; 295,168 + 590,080 + 512; 8 blocks of 2 x 590,080 +
+    # 1,024; up by 4 x 4 kernels 524,416 + 147,584 + 256 and 131,136 + 36,928 + 128; 9,411; instance norm first: 128.
+    parts = 9_472 + 128, 221_696, 885_760, 8 * 1_181_184, 672_256, 168_192, 9_411
+    assert cartoon.build_generator(Cartoon256).count_params() == sum(parts)
+    assert cartoon.build_discriminator(Cartoon256).output.shape == (None, 64 * 64)
+
+
+def test_cartoons_smoothed_are_fake_to_d_and_each_network_learns_in_its_own_step(sketch):
+    def d_loss_fake(smoothed):
+        model = models.build(sketch)
+        images, photos, _ = triple()
+        return float(model.train_step((images, photos, smoothed))["d_loss_fake"])
+
+    assert d_loss_fake(triple()[2]) != d_loss_fake(0 * triple()[2])
+    model = models.build(override(sketch, g_learning_rate=0.0))
+    before = weights(model.generator.weights), weights(model.discriminator.trainable_weights)
+    model.train_step(triple())
+    assert equal(before[0], weights(model.generator.weights))
+    assert not equal(before[1], weights(model.discriminator.trainable_weights))
+
+
+def test_content_holds_g_where_it_weighs_much(sketch):
+    """With a weight of 0 the distance stays as it is; with a high one it falls."""
+    falls = []
+    for weight in 0.0, 100.0:
+        model = models.build(override(sketch, content_weight=weight, g_learning_rate=1e-3))
+        distances = [float(model.train_step(triple())["content_distance"]) for _ in range(40)]
+        falls.append(distances[-1] / distances[0])
+    assert falls[1] < 0.7 < falls[0]
+
+
+def test_cartoon_pretraining_learns_content_without_d(sketch):
+    model = models.build_pretraining(override(sketch, pretrain_learning_rate=1e-3))
+    distances = [float(model.train_step(triple())["content_distance"]) for _ in range(40)]
+    assert distances[-1] < 0.7 * distances[0] and set(model.networks) == {"generator"} and int(model.batch) == 40
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"photos": ""}, "`network` and `photos` can't go together"),
+    ({"r1_weight": 1.0}, "`r1_weight` must be 0.0 for the networks of network=cartoon"),
+    ({"image_shape": (18, 16, 3)}, "`image_shape` must be a multiple of 4"),
+    ({"content_features": "net.keras"}, "`content_features` must be vgg19, or a .keras file"),
+])
+def test_what_cartoons_cannot_be_made_with_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        models.build(override(Cartoon64, **({"photos": "photos/*"} | changes)))
