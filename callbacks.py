@@ -198,6 +198,10 @@ def check_scores(args):
     if not 10 <= args.evaluate_count <= len(train):
         raise ValueError(f"`evaluate_count` must be at least 10, and at most the number of training images, as many of "
                          f"which are the floor. Received: evaluate_count={args.evaluate_count}, {len(train)} of them")
+    photos = len(data.split(args, len(data.open_faces(args, "photos")))[1]) if args.photos else args.evaluate_count
+    if args.evaluate_count > photos:
+        raise ValueError(f"`evaluate_count` must be at most the number of photos that training never sees. "
+                         f"Received: evaluate_count={args.evaluate_count}, {photos} of them")
     if args.features == "classifier":
         data.classes(args)
     elif args.features != "inception":

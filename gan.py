@@ -253,10 +253,11 @@ def prepare(args):
     """
     if os.path.exists(args.data):
         made_from = data.attributes(args)
-        source = made_from.get("images", "images unknown")
-        if args.images not in (constants.DEFAULT_IMAGES, source):
+        source, photos = made_from.get("images", "images unknown"), made_from.get("photos", "")
+        if args.images not in (constants.DEFAULT_IMAGES, source) or args.photos != photos:
             raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
-                             f"`data`. Received: images={args.images}, data={args.data} made from {source}")
+                             f"`data`. Received: images={args.images}, photos={args.photos!r}, data={args.data} made "
+                             f"from {source} and {photos!r}")
         if args.images not in data.EMBEDDED \
                 or all(made_from.get(name, getattr(args, name)) == getattr(args, name)
                        for name in ("dataset_size", "seed", "max_int")):

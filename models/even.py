@@ -1,7 +1,7 @@
 """The smallest GAN: dense layers that learn to write even numbers, as bits [scratch 6].
 
-A number is an image of one row, a pixel a bit, the highest first: white is 1, black is 0. No rule says "even" anywhere: D
-finds out that in real numbers the last pixel is black, and G learns it from D.
+A number is an image of one row, a pixel a bit, the highest first: white is 1, black is 0. No rule says "even" anywhere:
+D finds out that in real numbers the last pixel is black, and G learns it from D.
 """
 import keras
 import numpy as np

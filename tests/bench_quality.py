@@ -93,9 +93,8 @@ TIPS = {
     "no mirrored images": (1, {"flip": False}),
 }
 TOYS = {BASELINE: (2, {})} | {name: TIPS[name] for name in (
-    "two-sided labels, (.9, 1) and (0, .1)", "both rates 4e-4", "no batch norm in D", "R1 penalty, 10",
-    "spectral norm in D", "augmentation, color,translation,cutout", "instance noise .1, fading",
-    "minibatch discrimination", "feature matching", "replay of 1,000 fakes")}
+    "two-sided labels, (.9, 1) and (0, .1)", "both rates 4e-4", "augmentation, color,translation,cutout",
+    "augmentation, translation alone", "minibatch discrimination", "feature matching", "replay of 1,000 fakes")}
 PEERS = {"default": (1, {}), "Original": (1, {}), "KerasExample": (1, {})}
 TABLES = {"tips": (TIPS, "Args", QUARTER),
           "toys": (TOYS, "ToyFaces", {name: QUARTER[name] for name in QUARTER if "filters" not in name}

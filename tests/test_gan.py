@@ -4,11 +4,13 @@ import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,7 +23,7 @@ import callbacks
 import data
 import gan
 import models
-from models import metrics
+from models import even, metrics, toyfaces
 
 ROOT = pathlib.Path(gan.__file__).parent
 
@@ -399,6 +401,64 @@ def test_a_user_s_mistake_is_one_line_and_exit_status_1(here):
     process = start("bathces=5")
     said = process.communicate()[0].splitlines()[-1]
     assert process.returncode == 1 and said.startswith("gan.py: `bathces` is no constant of args.py; the nearest is")
+
+
+# ---- the family
+
+def test_even_numbers_are_learned_in_seconds(here):
+    args = constants.override(constants.Even, max_int=100)
+    data.make(args)
+    numbers = np.concatenate([even.numbers(images) for *_, images in gan.draw(args, gan.train_gan(args), 1000)])
+    assert not (numbers % 2).any() and numbers.max() <= 100 and len(set(numbers)) >= 17  # a third of 51
+
+
+def test_digits_are_drawn_scored_and_resumed_as_faces_are(here, quick_classifier):
+    random = np.random.default_rng(0)
+    os.mkdir("mnist")
+    pathlib.Path("mnist/train-images-idx3-ubyte").write_bytes(
+        struct.pack(">4I", 0x803, 200, 28, 28) + random.integers(0, 256, 200 * 784, "uint8").tobytes())
+    pathlib.Path("mnist/train-labels-idx1-ubyte").write_bytes(
+        struct.pack(">2I", 0x801, 200) + (np.arange(200, dtype="uint8") % 10).tobytes())
+    words = {"generator_filters": (8, 8), "discriminator_filters": (8, 8), "batch_size": 8, "dump_every": 2}
+    args = constants.override(constants.Mnist28, **words, batches=4, generate_count=3, evaluate_count=20)
+    gan.main(args)
+    run = here / "runs/mnist28"
+    assert np.asarray(Image.open(run / "generated/000004/00002.png")).shape == (28, 28)
+    assert {"kl_classifier_20", "modes_classifier_20"} <= callbacks.read_scores(run)["000004"].keys()
+
+
+@pytest.fixture
+def sketch(here):
+    """A tiny CartoonGAN with 24 cartoons and photos, and a network of two convolutions to see content."""
+    keras.utils.set_random_seed(0)
+    images, _ = toyfaces.sample(48, 0)
+    for index, image in enumerate(images):
+        folder = here / ("cartoons" if index % 2 else "photos")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    keras.Sequential([keras.Input([None, None, 3]), keras.layers.Rescaling(1 / 255),
+                      keras.layers.Conv2D(4, 3, name="first")]).save("net.keras")
+    return constants.override(
+        constants.Cartoon64, image_shape=(16, 16, 3), generator_filters=(4, 8, 8), discriminator_filters=(4, 4),
+        content_features="net.keras:first", pretrain_batches=4, batches=4, dump_every=2, batch_size=4, grid=(2, 2))
+
+
+def test_photos_become_cartoons_by_the_same_four_verbs(sketch, here, capsys):
+    Image.new("RGB", (33, 21), "red").save("mine.jpg")
+    gan.main(constants.override(sketch, generate_count=5, generate_from="mine.jpg", features="net.keras",
+                                evaluate_count=10, held_out=0.5))
+    run = here / "runs/cartoon64"
+    assert Image.open(run / "pretrain/reconstructions.png").size == Image.open(run / "dump.png").size == (32, 32)
+    with open(run / "loss.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["batch"] for row in rows] == ["2", "4"] and float(rows[1]["content_distance"]) > 0
+    assert Image.open(run / "generated/000004/mine.png").size == (33, 21)
+    assert "fd_net_10" in callbacks.read_scores(run)["000004"]
+
+
+def test_a_cartoon_run_that_was_stopped_goes_on_bit_for_bit(sketch):
+    data.make(sketch)
+    assert bench_combinations.differences(constants.override(sketch, pretrain_batches=0)) == []
 
 
 # ---- any combination of tips
