@@ -1,6 +1,6 @@
 """Which tips hold: trains each recipe of a table on equal data, batches and seeds, scores it, and prints README's rows.
 
-    python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # an hour and a half on two cores
+    python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours on two cores
     python tests/bench_quality.py toys                                            # modes, on toy faces
     python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # full nets: hours
 
