@@ -23,7 +23,7 @@ import callbacks
 import data
 import gan
 import models
-from models import even, metrics, toyfaces
+from models import metrics, toyfaces
 
 ROOT = pathlib.Path(gan.__file__).parent
 
@@ -404,13 +404,6 @@ def test_a_user_s_mistake_is_one_line_and_exit_status_1(here):
 
 
 # ---- the family
-
-def test_even_numbers_are_learned_in_seconds(here):
-    args = constants.override(constants.Even, max_int=100)
-    data.make(args)
-    numbers = np.concatenate([even.numbers(images) for *_, images in gan.draw(args, gan.train_gan(args), 1000)])
-    assert not (numbers % 2).any() and numbers.max() <= 100 and len(set(numbers)) >= 17  # a third of 51
-
 
 def test_digits_are_drawn_scored_and_resumed_as_faces_are(here, quick_classifier):
     random = np.random.default_rng(0)
