@@ -194,7 +194,6 @@ class ToyFaces(Args):
     discriminator_filters = (16, 32, 64, 128)
     flip = False                  # every second toy face is drawn mirrored
     batch_size = 32               # more, smaller steps: a short run gains by them [guess: a trial of 1,500 batches]
-    augment = ""                  # not measured on toy faces yet, whose hair colours are modes
     real_labels = (0.9, 1.0)      # [forcecore gan.py]; one-sided ones let D run away here [guess: trials of 700]
     fake_labels = (0.0, 0.1)      # [forcecore gan.py]
     batches = 4000
