@@ -186,7 +186,8 @@ def generate(args):
 
 
 def evaluate(args, real=None):
-    """Scores the run's snapshots, or `weights`, with `evaluate_count` images each; a score that is there stays.
+    """Scores the run's snapshots, or `weights`, with `evaluate_count` images each; a score stays until the snapshot,
+    the network or the real images are others.
 
     It writes runs/<name>/scores.csv, a row a snapshot, the first what real images score; scores.png; and, of the last
     snapshot it scored, neighbours.png: the 16 drawn images nearest to a training image, each beside that one.
@@ -246,10 +247,10 @@ def choose(args):
 
 
 def prepare(args):
-    """Makes `data` where it isn't there, and anew where it is an embedded dataset of another size or seed.
+    """Makes `data` where it isn't there, and anew where it is an embedded dataset of another size, seed or `max_int`.
 
     Raises:
-        ValueError: where `data` was made from other images than `images`, once that is set, names.
+        ValueError: where `data` was made from other images than `images`, once that is set, or `photos` names.
     """
     if os.path.exists(args.data):
         made_from = data.attributes(args)
