@@ -7,7 +7,8 @@ tanh at the end of G; leaky ReLU in D. G's ReLU is leaky too here, as [forcecore
 import keras
 from keras import layers
 
-from models.layers import AlwaysDropout, MinibatchDiscrimination, PixelShuffle, SpectralNormalization
+from models.layers import (AlwaysDropout, BatchNormalization, MinibatchDiscrimination, PixelShuffle,
+                           SpectralNormalization)
 
 
 def initializer(args):
@@ -23,7 +24,7 @@ def initializer(args):
 
 def _normalize_and_activate(x, args, network):
     if args.batch_norm in (network, "both"):
-        x = layers.BatchNormalization(momentum=args.bn_momentum, epsilon=args.bn_epsilon)(x)
+        x = BatchNormalization(momentum=args.bn_momentum, epsilon=args.bn_epsilon)(x)
     return _activate(x, args, network)
 
 
@@ -105,7 +106,7 @@ def build_generator(args, classes=0):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=args.use_bias,
                           kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                             # 32x32
-    images = up(x, args, channels, activation="tanh", use_bias=args.use_bias)        # 64x64
+    images = up(x, args, channels, activation="tanh", use_bias=args.use_bias, dtype="float32")  # 64x64
     return keras.Model(z, images, name="generator")
 
 
@@ -130,7 +131,7 @@ def build_discriminator(args, classes=0):
     x = _features(images, args)
     if args.minibatch_kernels:
         x = MinibatchDiscrimination(args.minibatch_kernels)(x)
-    head = layers.Dense(1 + classes, use_bias=args.use_bias, kernel_initializer=initializer(args))
+    head = layers.Dense(1 + classes, use_bias=args.use_bias, kernel_initializer=initializer(args), dtype="float32")
     logits = (SpectralNormalization(head) if args.spectral_norm else head)(x)
     return keras.Model(images, logits, name="discriminator")
 

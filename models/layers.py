@@ -10,6 +10,23 @@ class AlwaysDropout(keras.layers.Dropout):
         return super().call(inputs, training=True)
 
 
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch norm of [batch, rows, columns, channels]; training takes TensorFlow's one operation for it instead of
+    a dozen, each of which would read the images again. Its statistics are float32 where the images are shorter.
+    """
+
+    def call(self, inputs, training=False):
+        if not training:
+            return super().call(inputs)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), epsilon=self.epsilon)
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], "float32")
+        variance *= (count - 1) / count  # the operation's is of a sample, over count - 1; Keras keeps that over count
+        for moving, found in (self.moving_mean, mean), (self.moving_variance, variance):
+            moving.assign(found + self.momentum * (moving - found))
+        return outputs
+
+
 class PixelShuffle(keras.layers.Layer):
     """Rearranges [batch, rows, columns, 4 n] into [batch, 2 rows, 2 columns, n] [Shi 2016, arXiv:1609.05158]."""
 

@@ -164,13 +164,14 @@ def main(table, options):
                 print(f"\n{args.name}: {(future.result().stderr.splitlines() or ['killed'])[-1]}", file=sys.stderr)
     real, scores = {}, {}
     for name, args, _ in runs:
-        run, count = callbacks.run_folder(args), 10000 if args.features == "classifier" else 3000
+        args = constants.override(args, evaluate_count=10000 if args.features == "classifier" else 3000)
+        run = callbacks.run_folder(args)
         if not snapshot_of(args).exists():
             continue
         label = callbacks.label_of(args, snapshot_of(args).resolve())
         if not any(key.startswith("fd_") for key in callbacks.read_scores(run).get(label, {})):
             real = real if args.data in real else {args.data: callbacks.look_at_real(args)}
-            gan.evaluate(constants.override(args, evaluate_count=count), real[args.data])
+            gan.evaluate(args, real[args.data])
         scores.setdefault(name, []).append({"seed": args.seed} | callbacks.read_scores(run)[label])
     if not scores:
         sys.exit("no run came to its end")

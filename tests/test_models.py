@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import models
 from args import Args, Cartoon64, Cartoon256, Even, KerasExample, override
-from models import adversarial, autoencoder, cartoon, dcgan, even, latent, losses, metrics
+from models import adversarial, autoencoder, cartoon, dcgan, even, latent, layers, losses, metrics
 
 PYTORCH = {"use_bias": False, "generator_extra_filters": (), "g_leaky_slope": 0.0, "bn_epsilon": 1e-5}
 REAL = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)))
@@ -71,6 +71,23 @@ def test_the_generator_ends_in_tanh_and_nothing_but_d_s_first_layer_lacks_batch_
     assert kinds[1:5] == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization"]
     assert kinds.count("Conv2D") == 4 and kinds.count("BatchNormalization") == 3
     assert not any("Pooling" in kind for kind in kinds)
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 4, 6), (1, 1, 1, 3)])
+def test_batch_norm_in_one_operation_equals_that_of_keras(shape):
+    images, grad = np.random.default_rng(0).normal(2.0, 3.0, (2, *shape)).astype("float32")
+    found = []
+    for kind in layers.BatchNormalization, keras.layers.BatchNormalization:
+        layer = kind(momentum=0.8)
+        layer.build(shape)
+        layer.gamma.assign(layer.gamma * 0.5)
+        x = tf.Variable(images)
+        with tf.GradientTape() as tape:
+            outputs = layer(x, training=True)
+        gradients = tape.gradient(outputs, [x, layer.gamma, layer.beta], output_gradients=tf.constant(grad))
+        found.append([outputs, layer(x, training=False), *layer.weights, *gradients])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
 
 
 def test_the_networks_start_from_normal_weights_of_deviation_0_02():
