@@ -22,7 +22,7 @@ import tensorflow as tf
 from PIL import Image
 
 import data
-from models import losses, metrics
+from models import devices, losses, metrics
 from models.adversarial import GRID
 
 try:
@@ -67,6 +67,10 @@ def open_run(args, values):
         ValueError: where args.json differs, with each difference; where another process has the run open.
     """
     folder = run_folder(args)
+    if devices.machine():
+        with _shadow(folder, values) as shadow:
+            yield shadow
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
@@ -85,6 +89,25 @@ def open_run(args, values):
     finally:
         if fcntl:
             os.close(lock)
+
+
+@contextlib.contextmanager
+def _shadow(folder, values):
+    """Opens the run on a machine that isn't the chief: a hidden folder with the run's snapshots, which goes in the end.
+
+    All machines do the same, as reading what they share needs them all; but only what the chief writes stays.
+    """
+    refuse_other_constants(folder, values)
+    shadow = folder.with_name(f".{folder.name}.{devices.machine()}")
+    shutil.rmtree(shadow, ignore_errors=True)
+    shadow.mkdir(parents=True)
+    try:
+        for part in ("weights", "pretrain"):
+            if (folder / part).exists():
+                shutil.copytree(folder / part, shadow / part, ignore=shutil.ignore_patterns(".*"))
+        yield shadow
+    finally:
+        shutil.rmtree(shadow)
 
 
 def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
@@ -158,7 +181,7 @@ def label_of(args, snapshot):
 
 def save_snapshot(model, folder):
     """Writes `folder`/weights/<batch>: a .weights.h5 of each of the networks, and training.weights.h5 for resume."""
-    target = folder / "weights" / f"{int(model.batch):06d}"
+    target = folder / "weights" / f"{int(model.batch.numpy()):06d}"
     if target.exists():
         return
     temporary = target.with_name(f".{target.name}.tmp")
@@ -291,7 +314,7 @@ class Dump(keras.callbacks.Callback):
         self.args, self.folder = args, folder
 
     def on_train_begin(self, logs=None):
-        self.start = self.batch = self.dumped = int(self.model.batch)
+        self.start = self.batch = self.dumped = int(self.model.batch.numpy())
 
     def on_train_batch_end(self, step, logs=None):
         self.batch, self.logs = self.start + step + 1, logs
@@ -390,7 +413,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
         self.args, self.folder = args, folder
 
     def on_train_begin(self, logs=None):
-        self.start, self.own = int(self.model.batch), []
+        self.start, self.own = int(self.model.batch.numpy()), []
 
     def on_train_batch_begin(self, step, logs=None):
         batch, every = self.start + step, self.args.swap_every
@@ -511,7 +534,7 @@ class Film(keras.callbacks.Callback):
         self.args, self.folder = args, folder
 
     def on_train_end(self, logs=None):
-        if int(self.model.batch) < self.args.batches:
+        if int(self.model.batch.numpy()) < self.args.batches:
             return
         paths = sorted((self.folder / "samples").glob("*.png"), key=lambda path: int(path.stem))
         chosen = np.unique(np.linspace(0, len(paths) - 1, min(FRAMES, len(paths))).astype(int))
@@ -745,5 +768,6 @@ class StopOnSignal(keras.callbacks.Callback):
         self.__exit__()
 
     def on_train_batch_end(self, step, logs=None):
-        if self.received:
+        if devices.reduced("SUM", bool(self.received)):  # all machines stop after the same batch
+            self.received = self.received or signal.SIGTERM
             self.model.stop_training = True

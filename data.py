@@ -576,8 +576,10 @@ def _take(faces, rows, mirrored):
     return normalize(images) if images.dtype == np.uint8 else images
 
 
-def batches(args, start=0, labels=False):
+def batches(args, start=0, labels=False, shares=1, mine=(0,)):
     """Yields batches of images, float32 [batch_size, *image_shape] in [-1, 1], for ever, from batch `start` on.
+
+    Where several devices learn a batch together, it is cut into equal `shares`, and those of `mine` are read alone.
 
     Where `photos` is set, it yields (images, photos, the same images smoothed).
 
@@ -587,12 +589,16 @@ def batches(args, start=0, labels=False):
     """
     faces = open_faces(args)
     label_of = open_labels(args)[0] if labels else None
-    order = _order(args, len(faces), start)
+    cuts = [slice(share * args.batch_size // shares, (share + 1) * args.batch_size // shares) for share in mine]
+
+    def order(count, *salt):
+        return ((rows[cut], mirrored[cut]) for rows, mirrored in _order(args, count, start, *salt) for cut in cuts)
+
     if args.photos:
         photos, smoothed = open_faces(args, "photos"), open_faces(args, "smoothed")
-        for (rows, mirrored), (others, turned) in zip(order, _order(args, len(photos), start, 1, 1, 1)):
+        for (rows, mirrored), (others, turned) in zip(order(len(faces)), order(len(photos), 1, 1, 1)):
             yield _take(faces, rows, mirrored), _take(photos, others, turned), _take(smoothed, rows, mirrored)
-    for rows, mirrored in order:
+    for rows, mirrored in order(len(faces)):
         images = _take(faces, rows, mirrored)
         yield (images, label_of[rows]) if labels else images
 
@@ -612,18 +618,26 @@ def reproduced(args):
     return batch[1] if args.photos else batch
 
 
-def load(args, start=0):
-    """Returns an endless tf.data pipeline of `batches`, with labels where `conditional`; it reads ahead."""
+def load(args, start=0, shares=1, mine=(0,)):
+    """Returns an endless tf.data pipeline of `batches`, with labels where `conditional`; it reads ahead.
+
+    Raises:
+        ValueError: where `batch_size` can't be cut into `shares`.
+    """
     import tensorflow as tf
     open_faces(args)  # so that what is wrong with the file is said here, not from inside TensorFlow
-    signature = tf.TensorSpec((args.batch_size, *args.image_shape), "float32")
+    if args.batch_size % shares:
+        raise ValueError(f"`batch_size` must be a multiple of {shares}, the number of devices that learn a batch "
+                         f"together. Received: batch_size={args.batch_size}")
+    count = args.batch_size // shares
+    signature = tf.TensorSpec((count, *args.image_shape), "float32")
     if args.conditional:
         open_labels(args)
-        signature = signature, tf.TensorSpec((args.batch_size,), "int32")
+        signature = signature, tf.TensorSpec((count,), "int32")
     if args.photos:
         open_faces(args, "photos")
         signature = signature, signature, signature
-    generator = functools.partial(batches, args, start, args.conditional)
+    generator = functools.partial(batches, args, start, args.conditional, shares, mine)
     return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
 
 

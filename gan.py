@@ -2,6 +2,7 @@
 
 main() is at the bottom. The constants are in args.py, the run is in runs/<name>.
 """
+import functools
 import os
 import pathlib
 import signal
@@ -18,7 +19,7 @@ import args as constants  # noqa: E402
 import callbacks  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
-from models import metrics  # noqa: E402
+from models import devices, metrics  # noqa: E402
 from models.adversarial import GENERATE  # noqa: E402
 
 # What a training does on the side, in this order: the own weights are back and the grid is drawn, then the watch looks,
@@ -76,16 +77,19 @@ def values(args):
 
 def fit(args, model, folder, batches, dumps):
     """Trains `model` until it has learned `batches`, going on from its newest snapshot; the dumps fill `folder`."""
-    start = int(model.batch)
+    start = int(model.batch.numpy())
     if start >= batches:
         print(f"{folder} has learned {start} batches, all that were asked for.")
         return
     print(f"{folder}: batch {start + 1} to {batches}")
+    if devices.reduced("MEAN", start) != start:
+        raise ValueError(f"The machines of TF_CONFIG stand at other batches: {folder} must be the same folder on all. "
+                         f"Received: batch {start} here")
     with callbacks.StopOnSignal() as stop:
-        model.fit(data.load(args, start), epochs=1, steps_per_epoch=batches - start, shuffle=False,
-                  callbacks=[*(dump(args, folder) for dump in dumps), stop])
+        model.fit(devices.distribute(functools.partial(data.load, args, start)), epochs=1, shuffle=False,
+                  steps_per_epoch=batches - start, callbacks=[*(dump(args, folder) for dump in dumps), stop])
     if stop.received:
-        print(f"\nStopped by {signal.Signals(stop.received).name} after batch {int(model.batch)}, which is saved in "
+        print(f"\nStopped by {signal.Signals(stop.received).name} after batch {int(model.batch.numpy())}, which is saved in "
               f"{folder}. The same command goes on from there.")
         sys.exit(128 + stop.received)
 
@@ -99,7 +103,8 @@ def pretrain_gen(args):
     with callbacks.open_run(args, values(args)) as run:
         folder = run / "pretrain"
         folder.mkdir(exist_ok=True)
-        pretraining = models.build_pretraining(args, len(class_names(args)))
+        with devices.strategy().scope():
+            pretraining = models.build_pretraining(args, len(class_names(args)))
         args = constants.override(args, conditional=False)  # it needs no labels
         for snapshot in callbacks.snapshots(folder)[-1:]:
             callbacks.load_snapshot(pretraining, snapshot)
@@ -115,7 +120,8 @@ def train_gan(args):
     It starts from the newest snapshot of the run; else from `weights`; else from the pretrained generator; else afresh.
     """
     with callbacks.open_run(args, values(args)) as folder:
-        gan = models.build(args, len(class_names(args)))
+        with devices.strategy().scope():
+            gan = models.build(args, len(class_names(args)))
         pretrained = folder / "pretrain" / "generator.weights.h5"
         if callbacks.snapshots(folder):
             callbacks.load_snapshot(gan, callbacks.snapshots(folder)[-1])

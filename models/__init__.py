@@ -1,4 +1,5 @@
 """Maths: tensors in, tensors out. Nothing here opens a file, reads a clock, prints, or knows a global Args."""
+import contextlib
 import importlib
 
 # `network` -> the module with check, build_generator, build_discriminator, build_encoder; where the game or the
@@ -13,6 +14,7 @@ CHOICES = {
     "loss": ("cross_entropy", "least_squares", "hinge", "wasserstein"),
     "g_objective": ("non_saturating", "saturating"), "d_updates": ("joint", "apart"),
     "d_optimizer": ("adam", "sgd"), "g_optimizer": ("adam", "sgd"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 
 
@@ -89,6 +91,24 @@ def network(args):
     return importlib.import_module(NETWORKS[args.network])
 
 
+@contextlib.contextmanager
+def _precision(args):
+    """In it layers are built that compute in `precision`; their weights are float32."""
+    import keras
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(args.precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _scaling(args, optimizer):
+    """Returns the optimizer, in float16 one of scaled losses, whose small gradients would be 0 [Micikevicius 2018]."""
+    import keras
+    return keras.optimizers.LossScaleOptimizer(optimizer) if args.precision == "mixed_float16" else optimizer
+
+
 def build(args, classes=0):
     """Builds the GAN of `args`, compiled, its weights drawn by `args.seed`. Nothing heavy is imported until then.
 
@@ -105,11 +125,11 @@ def build(args, classes=0):
     keras.utils.set_random_seed(args.seed)
 
     def optimizer(kind, learning_rate):
-        if kind == "sgd":
-            return keras.optimizers.SGD(learning_rate)
-        return keras.optimizers.Adam(learning_rate, beta_1=args.beta_1)
+        return _scaling(args, keras.optimizers.SGD(learning_rate) if kind == "sgd"
+                        else keras.optimizers.Adam(learning_rate, beta_1=args.beta_1))
 
-    gan = getattr(network(args), "Game", GAN)(args, network(args), classes)
+    with _precision(args):
+        gan = getattr(network(args), "Game", GAN)(args, network(args), classes)
     gan.compile(optimizer(args.d_optimizer, args.d_learning_rate), optimizer(args.g_optimizer, args.g_learning_rate))
     return gan
 
@@ -120,6 +140,7 @@ def build_pretraining(args, classes=0):
     from models.autoencoder import Autoencoder
     check(args)
     keras.utils.set_random_seed(args.seed)
-    pretraining = getattr(network(args), "Pretraining", Autoencoder)(args, network(args), classes)
-    pretraining.compile(keras.optimizers.Adam(args.pretrain_learning_rate))
+    with _precision(args):
+        pretraining = getattr(network(args), "Pretraining", Autoencoder)(args, network(args), classes)
+    pretraining.compile(_scaling(args, keras.optimizers.Adam(args.pretrain_learning_rate)))
     return pretraining

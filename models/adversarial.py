@@ -2,7 +2,7 @@
 import keras
 import tensorflow as tf
 
-from models import augment, latent, losses
+from models import augment, devices, latent, losses
 
 # What a random number is for. All are drawn from (seed, batch, purpose), so that a run can go on from any batch.
 (Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE, REAL_SEEN, FAKE_SEEN, SEEN_AGAIN, REPLAY,
@@ -34,7 +34,7 @@ class GAN(keras.Model):
         self.generator_ema = self._averaged_generator() if args.ema_decay else None
         self.replay = tf.Variable(tf.zeros([args.replay_size, *args.image_shape], "uint8"),
                                   trainable=False) if args.replay_size else None
-        self.batch = tf.Variable(0, dtype="int64", trainable=False)
+        self.batch = counter()
         self.d_loss_real, self.d_loss_fake, self.g_loss = losses.LOSSES[args.loss]
         if args.g_objective == "saturating":
             self.g_loss = losses.saturating
@@ -48,7 +48,7 @@ class GAN(keras.Model):
         optional = {"d_loss_class": self.classes, "g_loss_class": self.classes, "r1": self.args.r1_weight,
                     "gradient_penalty": self.args.gradient_penalty, "feature_distance": self.args.feature_matching}
         return ("d_loss_real", "d_loss_fake", "g_loss", *(name for name, on in optional.items() if on),
-                "d_gradient_norm", "g_gradient_norm")
+                "d_gradient_norm", "g_gradient_norm", *(["skipped"] if self.args.precision == "mixed_float16" else []))
 
     def _averaged_generator(self):
         ema = keras.models.clone_model(self.generator)
@@ -121,11 +121,19 @@ class GAN(keras.Model):
         with tf.GradientTape() as g_tape:
             fake = self.generator(self.draw(tf.shape(real)[0], labels=labels), training=True)
         shown = self._mix_with_replay(fake) if self.args.replay_size else fake
-        logs = self._learn_d(real, labels, shown) | self._learn_g(real, labels, fake, g_tape)
+        return self._end(self._learn_d(real, labels, shown) | self._learn_g(real, labels, fake, g_tape))
+
+    def _end(self, logs):
+        """Counts the batch, moves the average, and returns `logs`."""
         self.batch.assign_add(1)
         if self.generator_ema:
             self._average()
-        return logs
+        if self.args.precision == "mixed_float16":  # updates that an overflow cost, of D and of G
+            made = [tf.cast(optimizer.inner_optimizer.iterations, "int64")
+                    for optimizer in (self.d_optimizer, self.g_optimizer)]
+            updates = 1 if self.args.d_updates == "joint" else 2
+            logs["skipped"] = tf.cast((1 + updates) * self.batch - sum(made), "float32")
+        return devices.logs(logs)
 
     def _learn_d(self, real, labels, fake):
         """(1) D: maximize log D(x) + log(1 - D(G(z))), in one update on their mean [scratch 1], or in two."""
@@ -158,10 +166,9 @@ class GAN(keras.Model):
         # A penalty is weighed against the sum of both parts, as in its paper: half of it against their mean.
         for part in (lambda: (on_real() + on_fake()) / 2,) if args.d_updates == "joint" else (on_real, on_fake):
             with tf.GradientTape() as d_tape:
-                loss = part()
-            gradients = d_tape.gradient(loss, d.trainable_variables)
-            self.d_optimizer.apply(gradients, d.trainable_variables)
-            norms.append(tf.linalg.global_norm(gradients))
+                loss = self.d_optimizer.scale_loss(part())
+            norms.append(self._move(self.d_optimizer, d_tape.gradient(loss, d.trainable_variables),
+                                    d.trainable_variables))
         return logs | {"d_gradient_norm": tf.reduce_max(norms)}
 
     def _verdict(self, logits):
@@ -190,17 +197,28 @@ class GAN(keras.Model):
                 loss += logs["g_loss_class"]
             if args.feature_matching:
                 loss += args.feature_matching * logs["feature_distance"]
+            loss = self.g_optimizer.scale_loss(loss)
         gradients = g_tape.gradient(loss, self.moved_by_g)
+        of_g = len(self.generator.trainable_variables)
+        return logs | {"g_gradient_norm": self._move(self.g_optimizer, gradients, self.moved_by_g, of_g,
+                                                     args.warmup_batches)}
 
-        def learn():
-            self.g_optimizer.apply(gradients, self.moved_by_g)
+    def _move(self, optimizer, gradients, variables, counted=None, after=0):
+        """Moves variables by the gradients of a loss that `optimizer` scaled, once `after` batches are learned.
 
-        if args.warmup_batches:  # in which D learns alone
-            tf.cond(self.batch >= args.warmup_batches, learn, lambda: None)
-        else:
-            learn()
-        of_g = gradients[:len(self.generator.trainable_variables)]
-        return logs | {"g_gradient_norm": tf.linalg.global_norm(of_g)}
+        Returns the Euclidean norm of the first `counted` gradients, or of all; on several devices that of its own.
+        """
+        norm = tf.linalg.global_norm(gradients[:counted]) / optimizer.scale_loss(tf.constant(1.0))
+        if self.args.precision == "mixed_float16":  # an overflow, which the optimizer skips, is no failure of the run
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+        if after:  # without a slope neither weights nor moments move
+            learns = tf.convert_to_tensor(self.batch) >= after
+            gradients = [tf.where(learns, gradient, 0.0) for gradient in gradients]
+        devices.apply(optimizer, gradients, variables)
+        if after:  # nor does the optimizer's clock
+            iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
+            iterations.assign_sub(tf.cast(~learns, iterations.dtype))
+        return norm
 
     def _as_seen(self, images, purpose):
         """Returns images as D sees them: augmented [Zhao 2020], under noise that fades [ganhacks 13; kmualim 1]."""
@@ -209,7 +227,7 @@ class GAN(keras.Model):
             images = augment.apply(images, args.augment, self.seed(purpose))
         if args.instance_noise:
             faded = tf.cast(self.batch, "float32") / args.instance_noise_batches if args.instance_noise_batches else 0.0
-            noise = tf.random.stateless_normal(tf.shape(images), tf.random.fold_in(self.seed(purpose), -1))
+            noise = latent.normal([tf.shape(images)[0], *images.shape[1:]], tf.random.fold_in(self.seed(purpose), -1))
             images += args.instance_noise * tf.maximum(0.0, 1.0 - faded) * noise
         return images
 
@@ -264,6 +282,11 @@ class GAN(keras.Model):
         ahead = [(state, state + tf.constant([0, batch], state.dtype)) for state in seeds([network])]
         with keras.StatelessScope(state_mapping=ahead):
             return network(z, training=False)
+
+
+def counter():
+    """Returns an int64 variable that stands at 0, the same on all devices."""
+    return keras.Variable(0, dtype="int64", trainable=False, aggregation="only_first_replica")
 
 
 def seeds(networks):

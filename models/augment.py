@@ -5,13 +5,15 @@ so that it needn't learn to draw shifted or bleached faces. Random numbers are s
 """
 import tensorflow as tf
 
+from models import latent
+
 SHIFT, CUT = 1 / 8, 1 / 2  # of the rows and columns: the paper's, for 32x32
 
 
 def color(images, seed):
     """Moves brightness by up to 0.5 (of a range of 2), scales saturation by 0..2 and contrast by 0.5..1.5."""
     brightness, saturation, contrast = (
-        tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], tf.random.fold_in(seed, part)) for part in range(3))
+        latent.uniform([tf.shape(images)[0], 1, 1, 1], tf.random.fold_in(seed, part)) for part in range(3))
     images = images + brightness - 0.5
     grey = tf.reduce_mean(images, 3, keepdims=True)
     images = grey + (images - grey) * saturation * 2
@@ -21,9 +23,9 @@ def color(images, seed):
 
 def _places(images, seed, low, high):
     """Draws whole numbers in [low, high], a pair each for rows and columns, for each image: int32 2 x [batch, 1]."""
-    share = tf.random.stateless_uniform([2, tf.shape(images)[0], 1], seed)
+    share = latent.uniform([tf.shape(images)[0], 2, 1], seed)
     return [start + tf.cast(part * (end - start + 1), "int32")
-            for part, start, end in zip(tf.unstack(share), low, high)]
+            for part, start, end in zip(tf.unstack(share, axis=1), low, high)]
 
 
 def translation(images, seed):

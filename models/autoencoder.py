@@ -2,7 +2,8 @@
 import keras
 import tensorflow as tf
 
-from models.adversarial import seeds
+from models import devices
+from models.adversarial import counter, seeds
 
 
 class Autoencoder(keras.Model):
@@ -25,13 +26,13 @@ class Autoencoder(keras.Model):
         super().__init__()
         self.encoder, self.generator = network.build_encoder(args, classes), network.build_generator(args, classes)
         self.networks = {"generator": self.generator, "encoder": self.encoder}
+        self.batch = counter()
         self.built = True
 
     def compile(self, optimizer):
         """Sets the optimizer and builds it at once: weights restored into an unbuilt one would be lost."""
         super().compile(optimizer=optimizer)
         optimizer.build(self.trainable_variables)
-        self.batch = optimizer.iterations
 
     @property
     def state(self):
@@ -45,5 +46,10 @@ class Autoencoder(keras.Model):
         """Learns one batch; returns {"mse"}, the mean squared error between pixels in [-1, 1]."""
         with tf.GradientTape() as tape:
             mse = tf.reduce_mean(tf.square(self(images, training=True) - images))
-        self.optimizer.apply(tape.gradient(mse, self.trainable_variables), self.trainable_variables)
-        return {"mse": mse}
+            loss = self.optimizer.scale_loss(mse)
+        return self._learn({"mse": mse}, tape.gradient(loss, self.trainable_variables))
+
+    def _learn(self, logs, gradients):
+        devices.apply(self.optimizer, gradients, self.trainable_variables)
+        self.batch.assign_add(1)
+        return devices.logs(logs)

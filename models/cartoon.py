@@ -149,10 +149,7 @@ class Game(adversarial.GAN):
             also = self.args.content_weight * distance
         logs = self._learn_d(real, None, tf.concat([fake, smoothed], 0))
         logs |= self._learn_g(real, None, fake, g_tape, also) | {"content_distance": distance}
-        self.batch.assign_add(1)
-        if self.generator_ema:
-            self._average()
-        return logs
+        return self._end(logs)
 
 
 class Pretraining(Autoencoder):
@@ -167,6 +164,7 @@ class Pretraining(Autoencoder):
         keras.Model.__init__(self)
         self.args, self.generator = args, network.build_generator(args)
         self.networks = {"generator": self.generator}
+        self.batch = adversarial.counter()
         self.built = True
 
     @functools.cached_property
@@ -184,5 +182,5 @@ class Pretraining(Autoencoder):
             content = self.content
         with tf.GradientTape() as tape:
             distance = content.distance(photos, self(photos, training=True))
-        self.optimizer.apply(tape.gradient(distance, self.trainable_variables), self.trainable_variables)
-        return {"content_distance": distance}
+            loss = self.optimizer.scale_loss(distance)
+        return self._learn({"content_distance": distance}, tape.gradient(loss, self.trainable_variables))

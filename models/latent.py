@@ -1,6 +1,26 @@
-"""z: what the generator draws from, and straight and great-circle ways between two of them."""
+"""z: what the generator draws from, and straight and great-circle ways between two of them; and chance itself."""
 import numpy as np
 import tensorflow as tf
+
+
+def _rows(draw, shape, seed, **options):
+    """Draws for the whole batch, of which a replica takes its rows: several devices then draw what one would."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return draw(shape, seed, **options)
+    count, *others = shape
+    first = replica.replica_id_in_sync_group * count
+    return draw([count * replica.num_replicas_in_sync, *others], seed, **options)[first:first + count]
+
+
+def normal(shape, seed):
+    """Draws from N(0, 1), stateless: float32 of `shape`, whose first axis is the batch."""
+    return _rows(tf.random.stateless_normal, shape, seed)
+
+
+def uniform(shape, seed, low=0.0, high=1.0):
+    """Draws from U(low, high), stateless: float32 of `shape`, whose first axis is the batch."""
+    return _rows(tf.random.stateless_uniform, shape, seed, minval=low, maxval=high)
 
 
 def draw(kind, shape, seed):
@@ -16,13 +36,12 @@ def draw(kind, shape, seed):
         float32 tensor of `shape`.
     """
     if kind == "normal":
-        return tf.random.stateless_normal(shape, seed)
-    uniform = tf.random.stateless_uniform(shape, seed, -1.0, 1.0)
+        return normal(shape, seed)
+    evenly = uniform(shape, seed, -1.0, 1.0)
     if kind == "uniform":
-        return uniform
+        return evenly
     if kind == "binary":
-        bits = tf.random.stateless_uniform(shape, tf.random.fold_in(seed, 1), -1.0, 1.0)
-        return tf.sign(bits) + 0.1 * uniform
+        return tf.sign(uniform(shape, tf.random.fold_in(seed, 1), -1.0, 1.0)) + 0.1 * evenly
     raise ValueError(f"`latent` must be normal, uniform or binary. Received: latent={kind}")
 
 

@@ -7,6 +7,8 @@ import math
 
 import tensorflow as tf
 
+from models import latent
+
 
 # ---- what D is told
 
@@ -23,7 +25,7 @@ def labels(limits, others, flip, count, seed):
         float32 tensor [count, 1].
     """
     def uniform(low, high, seed):
-        return low + (high - low) * tf.random.stateless_uniform([count, 1], seed)
+        return low + (high - low) * latent.uniform([count, 1], seed)
 
     told = uniform(*limits, seed)
     if flip:
@@ -91,7 +93,7 @@ def r1(discriminator, real):
 
 def gradient_penalty(discriminator, real, fake, seed):
     """Returns the mean squared distance of D's slope to 1, between real and fake [Gulrajani 2017, arXiv:1704.00028]."""
-    share = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+    share = latent.uniform([tf.shape(real)[0], 1, 1, 1], seed)
     between = share * real + (1 - share) * fake
     slopes = tf.sqrt(_squared_slopes(discriminator, between) + 1e-12)  # the root of 0 has no gradient
     return tf.reduce_mean(tf.square(slopes - 1))

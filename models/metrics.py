@@ -275,7 +275,7 @@ def inner_network(name):
     raise ValueError(f"`content_features` must name a layer of the .keras file. Received: content_features={name}")
 
 
-def train_classifier(images, labels, sizes, batches=1500, batch_size=64):
+def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
     """Trains a small network that names the class of an image, or for each of several factors a class.
 
     Args:

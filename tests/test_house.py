@@ -16,10 +16,10 @@ ROOMS = {"args", "data", "callbacks", "gan", "models"}
 ARROWS = {  # who may import whom; what a room imports only inside a function stands after it
     "args.py": set(),
     "data.py": {"args", "models.even", "models.toyfaces"},
-    "callbacks.py": {"data", "models.adversarial", "models.losses", "models.metrics"},
-    "gan.py": {"args", "callbacks", "data", "models", "models.adversarial", "models.metrics"},
-    "models": {"models.adversarial", "models.augment", "models.autoencoder", "models.latent", "models.dcgan",
-               "models.layers", "models.losses", "models.metrics"},
+    "callbacks.py": {"data", "models.adversarial", "models.devices", "models.losses", "models.metrics"},
+    "gan.py": {"args", "callbacks", "data", "models", "models.adversarial", "models.devices", "models.metrics"},
+    "models": {"models.adversarial", "models.augment", "models.autoencoder", "models.devices", "models.latent",
+               "models.dcgan", "models.layers", "models.losses", "models.metrics"},
 }
 
 

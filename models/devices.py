@@ -1,0 +1,59 @@
+"""Who learns a batch: one device, all GPUs of a machine, or several machines, each device its share of the images.
+
+TensorFlow's strategies do the work: weights are the same on all devices, gradients are averaged over them.
+"""
+import functools
+import os
+
+import tensorflow as tf
+
+
+@functools.cache  # a process can have one alone
+def strategy():
+    """Returns what trains: the machines that the environment's TF_CONFIG names, else all GPUs, else the one device."""
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    names = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+
+
+def machine():
+    """Returns this machine's place among those that train. The first, 0, is the chief: it alone writes the run."""
+    resolver = strategy().cluster_resolver
+    if not resolver:
+        return 0
+    return resolver.task_id + (resolver.task_type == "worker" and "chief" in resolver.cluster_spec().jobs)
+
+
+def distribute(load):
+    """Returns the pipeline that trains: of load(shares, mine), which yields the shares `mine` of each batch cut into
+    as many equal `shares` as there are devices.
+    """
+    def mine(context):
+        here = context.num_replicas_in_sync // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+        return load(context.num_replicas_in_sync, range(first, first + here))
+
+    if strategy().num_replicas_in_sync == 1:
+        return load(1, range(1))
+    return strategy().distribute_datasets_from_function(mine)
+
+
+def apply(optimizer, gradients, variables):
+    """Moves variables by the mean of the devices' gradients: Keras takes the sum."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer.apply([gradient / replicas for gradient in gradients], variables)
+
+
+def logs(values):
+    """Returns {name: scalar} as `fit` wants it: over several machines it takes means over an axis, which this adds."""
+    return {name: value[None] for name, value in values.items()} if tf.distribute.get_strategy().cluster_resolver \
+        else values
+
+
+def reduced(how, number):
+    """Returns the "SUM" or "MEAN" of what `number` is on each of the machines, which all must ask at once."""
+    if not strategy().cluster_resolver:
+        return number
+    return float(strategy().run(
+        lambda: tf.distribute.get_replica_context().all_reduce(how, tf.constant(float(number)))))
