@@ -105,6 +105,7 @@ def _shadow(folder, values):
         for part in ("weights", "pretrain"):
             if (folder / part).exists():
                 shutil.copytree(folder / part, shadow / part, ignore=shutil.ignore_patterns(".*"))
+        (shadow / "args.json").write_text(json.dumps(values))
         yield shadow
     finally:
         shutil.rmtree(shadow)

@@ -85,11 +85,11 @@ def fit(args, model, folder, batches, dumps):
     if devices.reduced("MEAN", start) != start:
         raise ValueError(f"The machines of TF_CONFIG stand at other batches: {folder} must be the same folder on all. "
                          f"Received: batch {start} here")
-    with callbacks.StopOnSignal() as stop:
+    with callbacks.StopOnSignal() as stop, devices.watched():
         model.fit(devices.distribute(functools.partial(data.load, args, start)), epochs=1, shuffle=False,
                   steps_per_epoch=batches - start, callbacks=[*(dump(args, folder) for dump in dumps), stop])
     if stop.received:
-        print(f"\nStopped by {signal.Signals(stop.received).name} after batch {int(model.batch.numpy())}, which is saved in "
+        print(f"\nStopped by {signal.Signals(stop.received).name} after batch {model.batch.numpy()}, which is saved in "
               f"{folder}. The same command goes on from there.")
         sys.exit(128 + stop.received)
 
@@ -285,9 +285,9 @@ def main(args):
         pretrain_gen(args)
     if args.batches:
         train_gan(args)
-    if args.generate_count:
+    if args.generate_count and not devices.machine():  # the chief alone
         generate(args)
-    if args.evaluate_count:
+    if args.evaluate_count and not devices.machine():
         evaluate(args)
 
 

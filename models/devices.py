@@ -2,6 +2,7 @@
 
 TensorFlow's strategies do the work: weights are the same on all devices, gradients are averaged over them.
 """
+import contextlib
 import functools
 import os
 
@@ -39,6 +40,20 @@ def distribute(load):
     return strategy().distribute_datasets_from_function(mine)
 
 
+@contextlib.contextmanager
+def watched():
+    """In it the loss of another machine is an error that says what to do.
+
+    Raises:
+        ConnectionError: where one of the machines ended.
+    """
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        raise ConnectionError("Another machine of TF_CONFIG was lost. Start the same command again on each: all go on "
+                              f"from the newest snapshot.\n{error.message.splitlines()[0]}") from None
+
+
 def apply(optimizer, gradients, variables):
     """Moves variables by the mean of the devices' gradients: Keras takes the sum."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -53,7 +68,10 @@ def logs(values):
 
 def reduced(how, number):
     """Returns the "SUM" or "MEAN" of what `number` is on each of the machines, which all must ask at once."""
-    if not strategy().cluster_resolver:
-        return number
-    return float(strategy().run(
-        lambda: tf.distribute.get_replica_context().all_reduce(how, tf.constant(float(number)))))
+    return float(_reduced(how, tf.constant(float(number)))) if strategy().cluster_resolver else number
+
+
+@tf.function
+def _reduced(how, number):
+    # A copy, which unlike `number` stands on a device.
+    return strategy().run(lambda: tf.distribute.get_replica_context().all_reduce(how, tf.identity(number)))

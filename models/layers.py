@@ -11,7 +11,7 @@ class AlwaysDropout(keras.layers.Dropout):
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch norm of [batch, rows, columns, channels]; training takes TensorFlow's one operation for it instead of
+    """Keras' batch norm of [batch, rows, columns, channels]; training takes TensorFlow's one operation instead of
     a dozen, each of which would read the images again. Its statistics are float32 where the images are shorter.
     """
 
