@@ -4,6 +4,7 @@ A dump happens when `batch % dump_every == 0` and at the last batch. Pictures an
 loss.csv and health.log grow by a line.
 """
 import collections
+import concurrent.futures
 import contextlib
 import csv
 import importlib.util
@@ -37,6 +38,7 @@ MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "gener
 DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
               "conditional")
 FRAMES = 100  # of film.webp at the most: ten seconds
+WRITER = concurrent.futures.ThreadPoolExecutor(1)  # of snapshots, one after the other
 
 
 # ---- the run folder
@@ -87,6 +89,7 @@ def open_run(args, values):
             shutil.rmtree(leftover)  # a snapshot that a kill left half written or removed
         yield folder
     finally:
+        wait_for_snapshots()  # while the run is ours
         if fcntl:
             os.close(lock)
 
@@ -180,20 +183,29 @@ def label_of(args, snapshot):
     return f"{label}-seed{args.seed}" if other_seed else label
 
 
-def save_snapshot(model, folder):
-    """Writes `folder`/weights/<batch>: a .weights.h5 of each of the networks, and training.weights.h5 for resume."""
-    target = folder / "weights" / f"{int(model.batch.numpy()):06d}"
+def save_snapshot(target, networks, state):
+    """Writes the snapshot folder `target`: a .weights.h5 of each network, and training.weights.h5 for resume.
+
+    Args:
+        networks: {name: network}.
+        state: {name: arrays} of what they don't hold, see GAN.state.
+    """
     if target.exists():
         return
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.mkdir(parents=True)
-    for name, network in model.networks.items():
+    for name, network in networks.items():
         network.save_weights(temporary / f"{name}.weights.h5")
     with h5py.File(temporary / "training.weights.h5", "w") as file:
-        for name, variables in model.state.items():
-            for index, variable in enumerate(variables):
-                file[f"{name}/{index}"] = variable.numpy()
+        for name, arrays in state.items():
+            for index, array in enumerate(arrays):
+                file[f"{name}/{index}"] = array
     os.replace(temporary, target)
+
+
+def wait_for_snapshots():
+    """Waits until those are there, or have failed, whose batches are learned."""
+    WRITER.submit(int).result()
 
 
 def load_snapshot(model, snapshot):
@@ -433,6 +445,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
         self._restore()
 
     def _swap(self, batch):
+        wait_for_snapshots()
         older = [path for path in snapshots(self.folder) if int(path.name) < batch
                  and int(path.name) % self.args.dump_every == 0]  # not one that was saved because the user stopped
         if not older:
@@ -509,10 +522,34 @@ class DumpReconstructions(Dump):
 
 
 class DumpWeights(Dump):
-    """Keeps snapshots: the newest `keep_snapshots`, and for good every `archive_every`-th batch's."""
+    """Keeps snapshots: the newest `keep_snapshots`, and for good every `archive_every`-th batch's.
+
+    A thread writes them, from copies, while training goes on. Each dump waits for the one before, and raises what went
+    wrong with it; the end of training waits for the last.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.writing = None
+        self.copies = {name: keras.models.clone_model(network) for name, network in self.model.networks.items()}
 
     def dump(self, batch, logs):
-        save_snapshot(self.model, self.folder)
+        self._wait()
+        for name, network in self.model.networks.items():
+            self.copies[name].set_weights(network.get_weights())
+        state = {name: [variable.numpy() for variable in variables] for name, variables in self.model.state.items()}
+        self.writing = WRITER.submit(self._write, self.folder / "weights" / f"{batch:06d}", state)
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        self._wait()
+
+    def _wait(self):
+        if self.writing:
+            self.writing.result()
+
+    def _write(self, target, state):
+        save_snapshot(target, self.copies, state)
         *older, _ = kept = snapshots(self.folder)
         if self.args.swap_every:  # what a stop left must not push out what a swap would take
             stops = [path for path in kept if int(path.name) % self.args.dump_every]
@@ -596,6 +633,7 @@ class StopWhereNotFinite(Dump):
 
     def _start_anew(self, batch):
         """Returns how to start anew from the newest snapshot that is no later than `batch`."""
+        wait_for_snapshots()
         good = [path for path in snapshots(self.folder) if int(path.name) <= batch]
         if not good or "discriminator" not in self.model.networks:
             return "a new start under another name"

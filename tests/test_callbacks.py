@@ -3,7 +3,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -297,3 +299,30 @@ def test_tensorboard_gets_losses_grid_constants_and_health(toys, tiny):
     assert events.Tensors("health")[-1].tensor_proto.string_val[0].decode().replace("\n\n", "\n") == health
     width, height, png, *_ = events.Tensors("samples")[0].tensor_proto.string_val
     assert (width, height) == (b"256", b"128") and png.startswith(b"\x89PNG")
+
+
+def test_a_snapshot_is_of_its_batch_whatever_is_learned_while_it_is_written(toys, tiny, monkeypatch):
+    """Slow writing: each snapshot still holds what was there when it was asked for, and they come in their order."""
+    save, order = callbacks.save_snapshot, []
+
+    def slowly(target, networks, state):
+        time.sleep(0.5)
+        order.append(target.name)
+        save(target, networks, state)
+
+    gan.train_gan(tiny(name="quick", dump_every=1))
+    monkeypatch.setattr(callbacks, "save_snapshot", slowly)
+    gan.train_gan(tiny(name="slow", dump_every=1))
+    assert order == [f"{batch:06d}" for batch in range(1, 5)]
+    for batch in order:
+        paths = [toys / f"runs/{name}/weights/{batch}/training.weights.h5" for name in ("quick", "slow")]
+        with h5py.File(paths[0]) as one, h5py.File(paths[1]) as other:
+            arrays = [f"{name}/{index}" for name in one for index in one[name]]
+            assert len(arrays) > 10 and all((one[name][()] == other[name][()]).all() for name in arrays)
+
+
+def test_a_snapshot_that_cannot_be_written_ends_the_run(toys, tiny):
+    (toys / "runs/toyfaces").mkdir(parents=True)
+    (toys / "runs/toyfaces/weights").write_text("not a folder")
+    with pytest.raises(OSError, match="weights"):
+        gan.train_gan(tiny(dump_every=1))
