@@ -56,7 +56,7 @@ class Args:
     images = DEFAULT_IMAGES       # a glob, IDX files, or an embedded dataset: toyfaces, mnist, even [forcecore data.py]
     photos = ""                   # a glob of photos, where G turns them into images like `images` [cartoon 5]
     max_int = 128                 # the largest of images=even, whose numbers fit into the columns [scratch 6]
-    data = DEFAULT_DATA           # what data.py writes and gan.py reads [forcecore data.py]
+    data = DEFAULT_DATA           # what data.py writes and gan.py reads [forcecore data.py]; a glob reads several files
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
     crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
     dataset_size = 0              # images to use, drawn by `seed`; 0 = all [forcecore args.py]

@@ -259,7 +259,8 @@ def look_at_real(args):
     if path == "classifier":
         # It stays beside the data; another `held_out` or `dataset_size` has one of its own.
         path, true = f"{args.data.removesuffix('.hdf5')}.classifier-{len(train)}.keras", data.classes(args)
-        if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(args.data):
+        path = path.replace("*", "all")
+        if not os.path.exists(path) or os.path.getmtime(path) < max(map(os.path.getmtime, data.files(args))):
             print(f"Training a classifier on the labels of {args.data}")
             temporary = path.replace(".keras", f".{os.getpid()}.tmp.keras")
             metrics.train_classifier(faces[train], true[train], true.max(0) + 1).save(temporary)

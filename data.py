@@ -19,6 +19,7 @@ import hashlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -134,8 +135,14 @@ def smooth_edges(image):
     return np.asarray(Image.composite(blurred, Image.fromarray(image), wide))
 
 
-def read_chunk(paths, image_shape, crop):
-    """Reads some files: returns (images [count, *image_shape], the paths that were read, {path: why it was not})."""
+def read_chunk(paths, image_shape, crop, part=""):
+    """Reads some files: returns (images [count, *image_shape], the paths that were read, {path: why it was not}).
+
+    Where `part` names a file, that holds what was found, so that a second call needn't read them again.
+    """
+    if os.path.exists(part):
+        with np.load(part) as held:
+            return held["images"], held["read"].tolist(), dict(zip(held["skipped"].tolist(), held["why"].tolist()))
     images, read, skipped = [], [], {}
     for path in paths:
         try:
@@ -145,7 +152,12 @@ def read_chunk(paths, image_shape, crop):
             skipped[path] = "not an image"
         except Exception as error:  # whatever a decoder makes of a broken file, the other images are still good
             skipped[path] = f"{type(error).__name__}: {error}"
-    return np.array(images, "uint8").reshape(-1, *image_shape), read, skipped
+    images = np.array(images, "uint8").reshape(-1, *image_shape)
+    if part:
+        with open(f"{part}.tmp", "wb") as file:
+            np.savez(file, images=images, read=read, skipped=list(skipped), why=list(skipped.values()))
+        os.replace(f"{part}.tmp", part)
+    return images, read, skipped
 
 
 def toy_chunk(start, count, seed):
@@ -246,13 +258,28 @@ def _shuffled(count, args):
     return order[:args.dataset_size] if args.dataset_size else order
 
 
+def _parts(args, paths):
+    """Returns the folder that keeps what is read of such files, as they are now, until `data` is made."""
+    digest = hashlib.blake2b(repr((args.image_shape, args.crop)).encode(), digest_size=8)
+    for path in paths:
+        with contextlib.suppress(OSError):  # a link to nowhere, which will be skipped
+            status = os.stat(path)
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    return f"{args.data}.{digest.hexdigest()}.parts"
+
+
 def _files(args, paths, attributes):
     """Reads image files; the name of an image's folder is its label where there are several folders."""
     folders = sorted({os.path.basename(os.path.dirname(path)) for path in paths})
     paths = [paths[index] for index in _shuffled(len(paths), args)]
     skipped = 0
     progress = _Progress(len(paths))
-    tasks = [(paths[i:i + CHUNK], args.image_shape, args.crop) for i in range(0, len(paths), CHUNK)]
+    parts = _parts(args, paths)
+    os.makedirs(parts, exist_ok=True)
+    tasks = [(paths[i:i + CHUNK], args.image_shape, args.crop, f"{parts}/{i}.npz") for i in range(0, len(paths), CHUNK)]
+    done = sum(os.path.exists(part) for *_, part in tasks)
+    if done:
+        print(f"{done} of {len(tasks)} parts were read before data.py was stopped, and are not read again")
     for images, read, bad in in_parallel(read_chunk, tasks):
         for path, why in bad.items():
             print(f"\rskipped {path}: {why}".ljust(50))  # over the line of the progress
@@ -410,6 +437,19 @@ def _write(file, name, chunks, args):
     return total - count
 
 
+def _remove_parts(args):
+    """Removes what was kept for another try, and the half-written files of processes that were killed."""
+    for folder in glob.glob(f"{glob.escape(args.data)}.*.parts"):
+        shutil.rmtree(folder)
+    for path in glob.glob(f"{glob.escape(args.data)}.*.tmp"):
+        try:
+            os.kill(int(path.split(".")[-2]), 0)
+        except (ValueError, ProcessLookupError):
+            os.remove(path)
+        except PermissionError:
+            pass  # it lives
+
+
 def make(args):
     """Makes the HDF5 file `data` from `images`. It appears whole or not at all; an old one stays until then.
 
@@ -425,6 +465,8 @@ def make(args):
     if args.image_shape[2] not in (1, 3):
         raise ValueError(f"`image_shape` must be (rows, columns, channels) with 1 or 3 channels. "
                          f"Received: image_shape={args.image_shape}")
+    if glob.has_magic(args.data):
+        raise ValueError(f"`data` must be the name of one file to be made. Received: data={args.data}")
     paths, photo_paths = find(args), find_files(args.photos)
     if not paths and args.images not in EMBEDDED:
         raise FileNotFoundError(f"`images` matches no file. Set it to a glob such as my-faces/*.jpg, to IDX files or "
@@ -454,7 +496,11 @@ def make(args):
             file.attrs.update(attributes)
             done = f"{args.data}: {len(faces)} images of {'x'.join(map(str, args.image_shape))}"
         os.replace(temporary, args.data)
-    finally:
+        _remove_parts(args)
+    except ValueError:
+        _remove_parts(args)
+        raise
+    finally:  # what was read stays for the next try, where a stop or a full disk ended this one
         if os.path.exists(temporary):
             os.remove(temporary)
     print(done)
@@ -468,22 +514,48 @@ def _no_faces(args, error):
                       f"Received: data={args.data} ({error})")
 
 
+def files(args):
+    """Returns the HDF5 files that `data` names: the one, or those that match it as a glob, sorted; none where none is.
+    """
+    return [args.data] if os.path.exists(args.data) else sorted(glob.glob(args.data))
+
+
 def attributes(args):
-    """Returns what `data` says of its origin: {"images", "dataset_size", "seed", ...}, empty for a file not ours.
+    """Returns what `data`, its first file, says of its origin: {"images", "seed", ...}, empty for a file not ours.
 
     Raises:
         ValueError: where the file is no HDF5.
     """
     try:
-        with h5py.File(args.data, "r") as file:
+        with h5py.File(files(args)[0], "r") as file:
             return dict(file.attrs)
     except OSError as error:
         raise _no_faces(args, error) from None
 
 
+class Shards:
+    """Several arrays of images that read as one: `shards[rows]`, where rows are a slice or numbers."""
+
+    def __init__(self, arrays):
+        self.arrays, self.dtype = arrays, arrays[0].dtype
+        self.starts = np.cumsum([0, *map(len, arrays)])
+        self.shape = self.starts[-1], *arrays[0].shape[1:]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        of = np.searchsorted(self.starts, rows, "right") - 1
+        found = np.empty([*rows.shape, *self.shape[1:]], self.dtype)
+        for shard in np.unique(of):
+            found[of == shard] = self.arrays[shard][rows[of == shard] - self.starts[shard]]
+        return found
+
+
 def open_faces(args, name="faces"):
     """Opens the images of `data` as a memory map: uint8 [count, *image_shape], or float32 in [-1, 1] as the original
-    project wrote them.
+    project wrote them. Of several files it makes Shards.
 
     Args:
         name: of the dataset: "faces", or, where `photos` is set, "photos" or "smoothed".
@@ -491,14 +563,30 @@ def open_faces(args, name="faces"):
     Raises:
         FileNotFoundError, ValueError: where the file isn't there, is no such HDF5, or its images don't fit `args`.
     """
-    remedy = "Make it anew with: python data.py"
-    if not os.path.exists(args.data):
-        raise FileNotFoundError(f"`data` is not there. {remedy}. Received: data={args.data}")
+    if not files(args):
+        raise FileNotFoundError(f"`data` is not there. Make it anew with: python data.py. Received: data={args.data}")
+    faces = [_map(args, path, name) for path in files(args)]
+    if len({array.dtype for array in faces}) > 1:
+        raise ValueError(f"`data` must hold images of one kind. Received: data={args.data}, of uint8 and float32")
+    faces = Shards(faces) if len(faces) > 1 else faces[0]
+    count = min(len(faces), args.dataset_size or len(faces))
+    if len(split(args, count)[0]) < args.batch_size:
+        raise ValueError(f"`batch_size` must be at most the number of images that are not held out. Lower it, or find "
+                         f"more images. Received: batch_size={args.batch_size}, held_out={args.held_out}, "
+                         f"dataset_size={args.dataset_size}, data={args.data} with {len(faces)} images")
+    if count == len(faces):
+        return faces
+    return faces[:count] if isinstance(faces, np.memmap) else Shards(
+        [array[:max(0, count - start)] for array, start in zip(faces.arrays, faces.starts)])
+
+
+def _map(args, path, name):
+    """Opens the images of one file."""
     try:
-        with h5py.File(args.data, "r") as file:
+        with h5py.File(path, "r") as file:
             if name != "faces" and name not in file:
                 raise ValueError(f"`data` was made without photos. Make it anew with python data.py, or name another "
-                                 f"`data`. Received: photos={args.photos}, data={args.data}")
+                                 f"`data`. Received: photos={args.photos}, data={path}")
             faces = file[name]
             shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
     except (OSError, KeyError) as error:
@@ -506,34 +594,38 @@ def open_faces(args, name="faces"):
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
                          f"file anew with python data.py. Received: image_shape={args.image_shape}, "
-                         f"data={args.data} with faces {shape}")
-    count = min(shape[0], args.dataset_size or shape[0])
-    if len(split(args, count)[0]) < args.batch_size:
-        raise ValueError(f"`batch_size` must be at most the number of images that are not held out. Lower it, or find "
-                         f"more images. Received: batch_size={args.batch_size}, held_out={args.held_out}, "
-                         f"dataset_size={args.dataset_size}, data={args.data} with {shape[0]} images")
+                         f"data={path} with faces {shape}")
     if dtype not in ("uint8", "float32") or offset is None:
-        raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. {remedy}. "
-                         f"Received: data={args.data} with {dtype} faces{', chunked' if offset is None else ''}")
-    return np.memmap(args.data, dtype, "r", offset, shape)[:count]
+        raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. Make it anew with: "
+                         f"python data.py. Received: data={path} with {dtype} faces"
+                         f"{', chunked' if offset is None else ''}")
+    return np.memmap(path, dtype, "r", offset, shape)
 
 
 def open_labels(args):
     """Reads the labels of `data`, int32 [count], and their names.
 
     Raises:
-        ValueError: where the file has no labels, or but one.
+        ValueError: where a file has no labels, or but one, or not those of the others.
     """
-    with h5py.File(args.data, "r") as file:
+    found = [_labels(args, path) for path in files(args)]
+    names = found[0][1]
+    if any(other != names for _, other in found):
+        raise ValueError(f"`data` must hold images of the same labels in each of its files. Received: data={args.data}")
+    return np.concatenate([labels for labels, _ in found]), names
+
+
+def _labels(args, path):
+    with h5py.File(path, "r") as file:
         names = [name.decode() for name in file["label_names"]] if "label_names" in file else []
         if len(names) < 2 or "labels" not in file:
             raise ValueError(f"`conditional` and features=classifier need images with labels: in several folders, "
                              f"whose names they are, or IDX files. Received: conditional={args.conditional}, "
-                             f"features={args.features}, data={args.data} without labels")
+                             f"features={args.features}, data={path} without labels")
         labels = np.int32(file["labels"])
         if len(labels) != len(file["faces"]) or labels.max() >= len(names):
             raise ValueError(f"`data` must hold a label below {len(names)} for each of its images. Make it anew with: "
-                             f"python data.py. Received: data={args.data} with {len(labels)} labels up to "
+                             f"python data.py. Received: data={path} with {len(labels)} labels up to "
                              f"{labels.max()} for {len(file['faces'])} images")
         return labels, names
 
@@ -551,10 +643,12 @@ def classes(args):
     Raises:
         ValueError: where it has no labels.
     """
-    with h5py.File(args.data, "r") as file:
-        if "factors" in file:
-            return np.int64(file["factors"])
-    return np.int64(open_labels(args)[0][:, None])
+    factors = []
+    for path in files(args):
+        with h5py.File(path, "r") as file:
+            if "factors" in file:
+                factors.append(np.int64(file["factors"]))
+    return np.concatenate(factors) if factors else np.int64(open_labels(args)[0][:, None])
 
 
 def _order(args, count, start, *salt):

@@ -241,7 +241,7 @@ def evaluate(args, real=None):
 
 def choose(args):
     """Returns `args`, or the preset ToyFaces where nothing was set and nothing is there to train on."""
-    if os.path.exists(args.data) or args.images in data.EMBEDDED or data.find(args):
+    if data.files(args) or args.images in data.EMBEDDED or data.find(args):
         return args
     if (args.images, args.data) != (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA) \
             or "toyfaces" != callbacks.begun_with(callbacks.run_folder(args)).get("images", "toyfaces"):
@@ -258,7 +258,7 @@ def prepare(args):
     Raises:
         ValueError: where `data` was made from other images than `images`, once that is set, or `photos` names.
     """
-    if os.path.exists(args.data):
+    if data.files(args):
         made_from = data.attributes(args)
         source, photos = made_from.get("images", "images unknown"), made_from.get("photos", "")
         if args.images not in (constants.DEFAULT_IMAGES, source) or args.photos != photos:
@@ -277,7 +277,7 @@ def main(args):
     """The menu: four verbs, each with a constant that says how much, 0 = skip."""
     args = choose(args)
     models.check(args)
-    if args.pretrain_batches or args.batches or args.evaluate_count and not os.path.exists(args.data):
+    if args.pretrain_batches or args.batches or args.evaluate_count and not data.files(args):
         prepare(args)
     if args.evaluate_count:
         callbacks.check_scores(args)  # what is wrong is said before hours of training

@@ -1,6 +1,11 @@
+import glob
 import gzip
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -132,6 +137,29 @@ def test_folder_names_become_labels(here):
     with h5py.File("data.hdf5") as file:
         names = [file["label_names"].asstr()[label] for label in file["labels"]]
         assert [truth[image.tobytes()] for image in file["faces"]] == names
+
+
+def test_a_kill_costs_no_part_that_was_read(here):
+    os.makedirs("in/a"), os.makedirs("in/b")
+    for index in range(3 * data.CHUNK):
+        colour = index % 256, index // 256, 0
+        Image.new("RGB", (500, 500), colour).save(f"in/{'ab'[index % 2]}/{index}.png", compress_level=1)
+    words = ["images=in/*/*", "image_shape=(8,8,3)", "batch_size=2"]
+    process = subprocess.Popen([sys.executable, data.__file__, *words], stdout=subprocess.DEVNULL,
+                               start_new_session=True)
+    while not glob.glob("data.hdf5.*.parts/*.npz") and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    read = {path: os.stat(path).st_mtime_ns for path in glob.glob("data.hdf5.*.parts/*.npz")}
+    assert 1 <= len(read) < 3 and not os.path.exists("data.hdf5")
+    said = subprocess.run([sys.executable, data.__file__, *words], capture_output=True, text=True, check=True).stdout
+    assert f"{len(read)} of 3 parts were read before" in said
+    data.make(small(images="in/*/*", data="whole.hdf5"))
+    with h5py.File("data.hdf5") as resumed, h5py.File("whole.hdf5") as whole:
+        assert len(whole["faces"]) == 3 * data.CHUNK
+        assert all((resumed[name][()] == whole[name][()]).all() for name in ("faces", "labels", "label_names"))
+    assert sorted(os.listdir()) == ["data.hdf5", "in", "whole.hdf5"]
 
 
 def test_exact_duplicates_are_dropped_and_counted(here, capsys):
@@ -378,6 +406,28 @@ def test_load_gives_floats_between_minus_one_and_one(numbered):
     batch = next(iter(data.load(small())))
     assert batch.dtype == "float32" and batch.shape == (2, 8, 8, 3)
     assert -1 <= batch.numpy().min() <= batch.numpy().max() <= 1
+
+
+def test_several_files_read_as_one(here):
+    for shard, count in enumerate((3, 5, 2)):
+        for index in range(count):
+            draw(f"{shard}/{'ab'[index % 2]}/{index}.png")
+        data.make(small(images=f"{shard}/*/*", data=f"shard-{shard}.hdf5"))
+    args = small(data="shard-*.hdf5", held_out=0.0, conditional=True)
+    expected = np.concatenate([faces(f"shard-{shard}.hdf5") for shard in range(3)])
+    together = data.open_faces(args)
+    assert together.shape == (10, 8, 8, 3) and (together[:] == expected).all()
+    for rows in ([0], [9, 2, 3, 7], slice(2, 8), slice(-3, None)):
+        assert (together[rows] == expected[rows]).all()
+    assert (together[4] == expected[4]).all()
+    assert (data.open_faces(override(args, dataset_size=4))[:] == expected[:4]).all()
+    labels, names = data.open_labels(args)
+    assert names == ["a", "b"] and len(labels) == 10
+    images, told = next(data.batches(args, labels=True))
+    rows = [int(np.argmin(np.abs(data.normalize(expected) - image).sum((1, 2, 3)))) for image in images]
+    assert (told == labels[rows]).all()
+    with pytest.raises(ValueError, match=r"`data` must be the name of one file.*shard-\*"):
+        data.make(args)
 
 
 def test_flip_mirrors_about_half_of_the_images(here):
