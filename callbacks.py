@@ -253,7 +253,7 @@ def look_at_real(args):
     """
     check_scores(args)
     faces = data.open_faces(args)
-    faces = faces if faces.dtype == np.uint8 else data.denormalize(faces)
+    faces = faces if faces.dtype == np.uint8 else data.denormalize(faces[:])
     train, test = data.split(args, len(faces))
     path = args.features
     if path == "classifier":

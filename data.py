@@ -533,29 +533,38 @@ def attributes(args):
         raise _no_faces(args, error) from None
 
 
-class Shards:
-    """Several arrays of images that read as one: `shards[rows]`, where rows are a slice or numbers."""
+class Images:
+    """Images of one HDF5 file, or of several, that read as one array: `images[rows]`, rows a slice or numbers.
 
-    def __init__(self, arrays):
-        self.arrays, self.dtype = arrays, arrays[0].dtype
-        self.starts = np.cumsum([0, *map(len, arrays)])
-        self.shape = self.starts[-1], *arrays[0].shape[1:]
+    What is asked for is read, and no more: of a memory map, or through h5py, pages would pile up with the dataset.
+
+    Args:
+        parts: a tuple for each file: its path, where its images begin, in bytes, and their shape and dtype.
+        count: how many to show of all, None = all.
+    """
+
+    def __init__(self, parts, count=None):
+        self.files = [(open(path, "rb", buffering=0), offset) for path, offset, *_ in parts]
+        self.starts = np.cumsum([0, *(shape[0] for *_, shape, _ in parts)])
+        *_, shape, self.dtype = parts[0]
+        self.shape = self.starts[-1] if count is None else count, *shape[1:]
 
     def __len__(self):
         return self.shape[0]
 
     def __getitem__(self, rows):
-        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
-        of = np.searchsorted(self.starts, rows, "right") - 1
-        found = np.empty([*rows.shape, *self.shape[1:]], self.dtype)
-        for shard in np.unique(of):
-            found[of == shard] = self.arrays[shard][rows[of == shard] - self.starts[shard]]
-        return found
+        rows = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        images = np.empty([rows.size, *self.shape[1:]], self.dtype)
+        shards = np.searchsorted(self.starts, rows, "right") - 1
+        for image, row, shard in zip(images, (rows - self.starts[shards]).flat, shards.flat):
+            file, offset = self.files[shard]
+            file.seek(offset + int(row) * image.nbytes)
+            file.readinto(image)
+        return images.reshape(*rows.shape, *self.shape[1:])
 
 
 def open_faces(args, name="faces"):
-    """Opens the images of `data` as a memory map: uint8 [count, *image_shape], or float32 in [-1, 1] as the original
-    project wrote them. Of several files it makes Shards.
+    """Opens the images of `data`: uint8 [count, *image_shape], or float32 in [-1, 1] as the original project wrote.
 
     Args:
         name: of the dataset: "faces", or, where `photos` is set, "photos" or "smoothed".
@@ -565,23 +574,20 @@ def open_faces(args, name="faces"):
     """
     if not files(args):
         raise FileNotFoundError(f"`data` is not there. Make it anew with: python data.py. Received: data={args.data}")
-    faces = [_map(args, path, name) for path in files(args)]
-    if len({array.dtype for array in faces}) > 1:
+    parts = [_place(args, path, name) for path in files(args)]
+    if len({dtype for *_, dtype in parts}) > 1:
         raise ValueError(f"`data` must hold images of one kind. Received: data={args.data}, of uint8 and float32")
-    faces = Shards(faces) if len(faces) > 1 else faces[0]
-    count = min(len(faces), args.dataset_size or len(faces))
+    total = sum(shape[0] for *_, shape, _ in parts)
+    count = min(total, args.dataset_size or total)
     if len(split(args, count)[0]) < args.batch_size:
         raise ValueError(f"`batch_size` must be at most the number of images that are not held out. Lower it, or find "
                          f"more images. Received: batch_size={args.batch_size}, held_out={args.held_out}, "
-                         f"dataset_size={args.dataset_size}, data={args.data} with {len(faces)} images")
-    if count == len(faces):
-        return faces
-    return faces[:count] if isinstance(faces, np.memmap) else Shards(
-        [array[:max(0, count - start)] for array, start in zip(faces.arrays, faces.starts)])
+                         f"dataset_size={args.dataset_size}, data={args.data} with {total} images")
+    return Images(parts, count)
 
 
-def _map(args, path, name):
-    """Opens the images of one file."""
+def _place(args, path, name):
+    """Returns where in a file its images are: the path, their offset in bytes, shape and dtype."""
     try:
         with h5py.File(path, "r") as file:
             if name != "faces" and name not in file:
@@ -599,7 +605,7 @@ def _map(args, path, name):
         raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. Make it anew with: "
                          f"python data.py. Received: data={path} with {dtype} faces"
                          f"{', chunked' if offset is None else ''}")
-    return np.memmap(path, dtype, "r", offset, shape)
+    return path, offset, shape, dtype
 
 
 def open_labels(args):
