@@ -33,7 +33,7 @@ except ImportError:  # Windows has no flock: two runs on one name are not refuse
 
 # What may differ when a run goes on, because it doesn't touch the mathematics.
 MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
-              "generate_from", "evaluate_count", "features"}
+              "generate_from", "evaluate_count", "features", "jit_compile"}
 # What the images that a snapshot draws depend on, beside its weights.
 DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
               "conditional")

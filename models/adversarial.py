@@ -58,9 +58,9 @@ class GAN(keras.Model):
                 layer.momentum = 0.0  # its statistics are those of the last batch it saw in training, see settle()
         return ema
 
-    def compile(self, d_optimizer, g_optimizer):
+    def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
         """Sets both optimizers and builds them at once: weights restored into unbuilt ones would be lost."""
-        super().compile(optimizer=None)
+        super().compile(optimizer=None, jit_compile=jit_compile)
         self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
         d_optimizer.build(self.discriminator.trainable_variables)
         g_optimizer.build(self.moved_by_g)
@@ -119,7 +119,7 @@ class GAN(keras.Model):
         """
         real, labels = batch if self.classes else (batch, None)
         with tf.GradientTape() as g_tape:
-            fake = self.generator(self.draw(tf.shape(real)[0], labels=labels), training=True)
+            fake = tf.cast(self.generator(self.draw(tf.shape(real)[0], labels=labels), training=True), "float32")
         shown = self._mix_with_replay(fake) if self.args.replay_size else fake
         return self._end(self._learn_d(real, labels, shown) | self._learn_g(real, labels, fake, g_tape))
 
@@ -172,8 +172,8 @@ class GAN(keras.Model):
         return logs | {"d_gradient_norm": tf.reduce_max(norms)}
 
     def _verdict(self, logits):
-        """Returns D's logits, one an image or a patch of it, without those of the classes behind them."""
-        return logits[:, :1] if self.classes else logits
+        """Returns D's logits, one an image or a patch of it, without those of the classes behind them, as float32."""
+        return tf.cast(logits[:, :1] if self.classes else logits, "float32")
 
     def _learn_g(self, real, labels, fake, g_tape, also=0.0):
         """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average.
@@ -281,7 +281,7 @@ class GAN(keras.Model):
         network = self.generator_ema or self.generator
         ahead = [(state, state + tf.constant([0, batch], state.dtype)) for state in seeds([network])]
         with keras.StatelessScope(state_mapping=ahead):
-            return network(z, training=False)
+            return tf.cast(network(z, training=False), "float32")
 
 
 def counter():

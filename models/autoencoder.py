@@ -29,9 +29,9 @@ class Autoencoder(keras.Model):
         self.batch = counter()
         self.built = True
 
-    def compile(self, optimizer):
+    def compile(self, optimizer, jit_compile="auto"):
         """Sets the optimizer and builds it at once: weights restored into an unbuilt one would be lost."""
-        super().compile(optimizer=optimizer)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile)
         optimizer.build(self.trainable_variables)
 
     @property
@@ -40,7 +40,7 @@ class Autoencoder(keras.Model):
 
     def call(self, images, training=False):
         """Returns the reconstructions of `images`, in [-1, 1]."""
-        return self.generator(self.encoder(images, training=training), training=training)
+        return tf.cast(self.generator(self.encoder(images, training=training), training=training), "float32")
 
     def train_step(self, images):
         """Learns one batch; returns {"mse"}, the mean squared error between pixels in [-1, 1]."""

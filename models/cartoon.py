@@ -144,7 +144,7 @@ class Game(adversarial.GAN):
         with tf.init_scope():
             content = self.content
         with tf.GradientTape() as g_tape:
-            fake = self.generator(photos, training=True)
+            fake = tf.cast(self.generator(photos, training=True), "float32")
             distance = content.distance(photos, fake)
             also = self.args.content_weight * distance
         logs = self._learn_d(real, None, tf.concat([fake, smoothed], 0))
@@ -173,7 +173,7 @@ class Pretraining(Autoencoder):
 
     def call(self, photos, training=False):
         """Returns what G makes of photos, in [-1, 1]."""
-        return self.generator(photos, training=training)
+        return tf.cast(self.generator(photos, training=training), "float32")
 
     def train_step(self, batch):
         """Learns one batch of (images, photos, smoothed images), of which it looks at the photos alone."""

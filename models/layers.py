@@ -100,6 +100,9 @@ class SpectralNormalization(keras.layers.Wrapper):
         layer: a Conv2D or Dense.
     """
 
+    def __init__(self, layer, **options):  # sigma in float32
+        super().__init__(layer, **({"dtype": "float32"} | options))
+
     def build(self, shape):
         super().build(shape)
         self.u = self.add_weight([1, self.layer.kernel.shape[-1]], name="u", trainable=False,

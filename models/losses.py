@@ -106,4 +106,5 @@ def feature_distance(real, fake):
 
     The paper sums over the features; the mean lets a weight mean the same whatever D's width.
     """
+    real, fake = tf.cast(real, "float32"), tf.cast(fake, "float32")
     return tf.reduce_mean(tf.square(tf.reduce_mean(real, 0) - tf.reduce_mean(fake, 0)))

@@ -618,3 +618,60 @@ def test_every_choice_builds(tiny):
                      "even": {"batch_norm": "none", "image_shape": (1, 8, 1)},
                      "cartoon": {"batch_norm": "none", "photos": "*"}}.get(choice, {})
             assert isinstance(models.build(tiny(**({name: choice} | extra))), adversarial.GAN)
+
+
+# ---- precision
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("changes", [{"minibatch_kernels": 5, "feature_matching": 1.0, "conditional": True},
+                                     {"batch_norm": "generator", "spectral_norm": True, "r1_weight": 1.0},
+                                     {"network": "keras_example", "batch_norm": "none", "generator_extra_filters": (),
+                                      "kernel_initializer": "glorot_uniform"}])
+def test_in_less_precision_losses_and_images_stay_float32(deep, precision, changes):
+    args = deep(precision=precision, **changes)
+    gan = models.build(args, 3 if args.conditional else 0)
+    batch = (REAL, np.arange(8) % 3) if args.conditional else tf.constant(REAL)
+    before = [weight.numpy() for weight in gan.generator.trainable_weights]
+    for _ in range(2):
+        logs = gan.train_step(batch)
+    assert all(value.dtype == "float32" and np.isfinite(value) for value in logs.values())
+    assert all(weight.dtype == "float32" for network in gan.networks.values() for weight in network.weights)
+    assert gan.sample(gan.draw(2)).dtype == "float32"
+    dtypes = {layer.compute_dtype for network in gan.networks.values() for layer in network.layers}
+    assert precision.removeprefix("mixed_") in dtypes and keras.config.dtype_policy().name == "float32"
+    assert any((old != new.numpy()).any() for old, new in zip(before, gan.generator.trainable_weights))
+
+
+def test_an_overflow_in_float16_is_skipped_and_counted(deep):
+    gan = models.build(deep(precision="mixed_float16", ema_decay=0.0))
+    gan.train_step(REAL)
+    before = [weight.numpy() for weight in gan.generator.trainable_weights]
+    gan.g_optimizer.dynamic_scale.assign(1e38)
+    logs = gan.train_step(REAL)
+    assert all((old == new.numpy()).all() for old, new in zip(before, gan.generator.trainable_weights))
+    assert float(logs["skipped"]) == 1 and float(logs["g_gradient_norm"]) == 0
+    gan.g_optimizer.dynamic_scale.assign(1024.0)
+    logs = gan.train_step(REAL)
+    assert float(logs["skipped"]) == 1 and float(logs["g_gradient_norm"]) > 0
+    assert any((old != new.numpy()).any() for old, new in zip(before, gan.generator.trainable_weights))
+
+
+def test_less_precision_takes_nearly_the_same_step(deep):
+    norms = []
+    for precision in "float32", "mixed_bfloat16", "mixed_float16":
+        logs = models.build(deep(precision=precision)).train_step(REAL)
+        norms.append([float(logs[name]) for name in ("d_loss_real", "d_loss_fake", "g_loss", "d_gradient_norm")])
+    assert norms[1] == pytest.approx(norms[0], rel=0.05) and norms[2] == pytest.approx(norms[0], rel=0.01)
+    assert norms[0] != norms[1] != norms[2]
+
+
+def test_xla_takes_the_same_step(deep):
+    """What it draws is others': so only what D says of real images is compared, to labels that aren't drawn."""
+    def fit(jit_compile):
+        gan = models.build(deep(jit_compile=jit_compile, real_labels=(0.9, 0.9)))
+        assert gan.jit_compile is (jit_compile == "on")
+        return gan.fit(tf.data.Dataset.from_tensors(REAL).repeat(), steps_per_epoch=1, verbose=0, shuffle=False).history
+
+    one, other = fit("off"), fit("on")
+    assert one["d_loss_real"] == pytest.approx(other["d_loss_real"], rel=1e-5)
+    assert all(np.isfinite(value) for values in other.values() for value in values)
