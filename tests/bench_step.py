@@ -1,12 +1,15 @@
-"""Seconds a training step takes on the CPU: ours, three well-known ways to train the same DCGAN, and what a dump costs.
+"""Seconds a training step takes: ours, three well-known ways to train the same DCGAN, and what a dump costs.
 
-    pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2
+    pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2       # on the CPU
+    pip install ".[bench,gpu]" && python tests/bench_step.py gpu=1 steps=50      # ours in each precision, with and
+                                                                                 # without XLA, beside PyTorch
 
 Each rival has a process of its own, which waits while the others run: idle threads of one library would slow another.
 They run by turns, `steps` steps each a round, with the networks, labels and batch size of args.Args, on toy faces; none
 augments what D sees.
 Ratios are taken within a round, medians (lowest to highest) over the rounds, as a machine's speed drifts.
 """
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -16,7 +19,11 @@ import time
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # all of them on the CPU
+GPU = "gpu=1" in sys.argv
+if GPU:
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # several processes share the card
+else:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import h5py  # noqa: E402
@@ -49,8 +56,9 @@ class Stopwatch(keras.callbacks.Callback):
         self.times.append(time.perf_counter())
 
 
-def ours(args):
+def ours(args, **changes):
     """`fit` of models.build(args), fed by data.load, from the end of its first batch on."""
+    args = constants.override(args, **changes)
     gan, stopwatch = models.build(args), Stopwatch()
 
     def run(steps):
@@ -61,7 +69,9 @@ def ours(args):
 
 
 def dumps(args):
-    """All that a run does at a dump, into the folder of the data; a step is a dump, and removes an old snapshot."""
+    """All that a training waits for at a dump, into the folder of the data; a step is a dump, and removes an old
+    snapshot. What the thread that writes the new one goes on to do isn't counted.
+    """
     gan = models.build(args)
     (pathlib.Path(args.data).parent / "args.json").write_text("{}")  # TensorBoard shows it
     callbacks = [dump(args, pathlib.Path(args.data).parent) for dump in story.DUMPS if hasattr(dump, "dump")]
@@ -70,10 +80,15 @@ def dumps(args):
         callback.on_train_begin()
 
     def run(steps):
+        seconds = 0.0
         for _ in range(steps):
             gan.batch.assign_add(1)
+            start = time.perf_counter()
             for callback in callbacks:
                 callback.dump(int(gan.batch), dict.fromkeys(gan.logged, 1.0))
+            seconds += time.perf_counter() - start
+            story.callbacks.wait_for_snapshots()
+        return seconds
     return run
 
 
@@ -146,9 +161,15 @@ def keras_example(args):
     return run
 
 
-def product(args):
-    """The machine's speed: a step is a product of two 4096 x 4096 matrices of float32."""
-    a, b = tf.random.normal([2, SIDE, SIDE])
+def strict(args, **changes):
+    """`ours`, on a GPU without TensorFloat-32, which rounds what float32 multiplies."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return ours(args, **changes)
+
+
+def product(args, dtype="float32"):
+    """The machine's speed: a step is a product of two 4096 x 4096 matrices."""
+    a, b = tf.cast(tf.random.normal([2, SIDE, SIDE]), dtype)
     multiply = tf.function(lambda: tf.reduce_sum(a @ b))
 
     def run(steps):
@@ -202,6 +223,8 @@ def pytorch(args):
     g_optimizer = torch.optim.Adam(g.parameters(), args.g_learning_rate, (args.beta_1, 0.999))
     d_optimizer = torch.optim.Adam(d.parameters(), args.d_learning_rate, (args.beta_1, 0.999))
     loss, reals = nn.BCEWithLogitsLoss(), data.batches(args)
+    device = "cuda" if GPU else "cpu"
+    g, d = g.to(device), d.to(device)
 
     def learn(images, limits):
         logits = d(images)
@@ -210,13 +233,15 @@ def pytorch(args):
     def run(steps):
         for _ in range(steps):
             d.zero_grad()
-            learn(torch.from_numpy(next(reals)).permute(0, 3, 1, 2).contiguous(), args.real_labels)
-            fake = g(torch.randn(args.batch_size, args.latent_dim))
+            learn(torch.from_numpy(next(reals)).to(device).permute(0, 3, 1, 2).contiguous(), args.real_labels)
+            fake = g(torch.randn(args.batch_size, args.latent_dim, device=device))
             learn(fake.detach(), args.fake_labels)
             d_optimizer.step()
             g.zero_grad()
             learn(fake, (1.0, 1.0))
             g_optimizer.step()
+        if GPU:
+            torch.cuda.synchronize()
     return run
 
 
@@ -251,29 +276,40 @@ def spread(values):
     return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def main(rounds=ROUNDS, steps=STEPS):
-    rivals = {"ours": ours, "the original's `train_on_batch` and `predict`": stacked,
-              "the step of keras.io's DCGAN, `fit`": keras_example, "product": product}
+def main(rounds=ROUNDS, steps=STEPS, gpu=0):
+    plain = functools.partial(ours, jit_compile="off")
+    rivals = {"ours": ours, "ours, `precision=mixed_bfloat16`": functools.partial(ours, precision="mixed_bfloat16")}
+    if gpu:
+        rivals |= {"ours, without XLA": plain, "ours, without TensorFloat-32": strict}
+        rivals |= {f"ours, {precision}{xla}": functools.partial(build, precision=f"mixed_{precision}")
+                   for precision in ("bfloat16", "float16") for xla, build in (("", ours), (", without XLA", plain))}
+        del rivals["ours, `precision=mixed_bfloat16`"]
+    else:
+        rivals |= {"the original's `train_on_batch` and `predict`": stacked,
+                   "the step of keras.io's DCGAN, `fit`": keras_example}
+    products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
     rivals |= {"PyTorch, the step of its DCGAN example": pytorch} if torch else {}
     with tempfile.TemporaryDirectory() as folder:
         args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_snapshots": 1, "archive_every": 0}
         with h5py.File(args["data"], "w") as file:
             file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
-        seconds = measure(rivals, args, rounds, steps)
+        seconds = measure(rivals | products, args, rounds, steps)
         dump = measure({"dump": dumps}, args, rounds, 1)["dump"]
     print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch "
-          f"{torch.__version__ if torch else 'missing: pip install .[bench]'}, {os.cpu_count()} cores, {rounds} "
-          f"rounds of {steps} steps\n\n| rival | seconds a step | ours is x times faster |\n|---|---|---|")
-    products = seconds.pop("product")
-    for name, values in seconds.items():
-        print(f"| {name} | {np.median(values):.2f} | {spread(values / seconds['ours'])} |")
-    count, rate = flops(constants.Args), 2 * SIDE ** 3 / min(products)
-    print(f"\nA step is {count / 1e9:.0f} GFLOP; the best of {rounds} products of {SIDE} x {SIDE} matrices, by turns "
-          f"with the steps, ran at {rate / 1e9:.0f} GFLOP/s: {count / rate:.2f} seconds a step are the floor, and ours "
-          f"runs at {count / rate / np.median(seconds['ours']):.0%} of that speed.")
+          f"{torch.__version__ if torch else 'missing: pip install .[bench]'}, {'a GPU' if gpu else 'no GPU'}, "
+          f"{os.cpu_count()} cores, {rounds} rounds of {steps} steps\n\n"
+          "| rival | seconds a step | ours is x times faster |\n|---|---|---|")
+    for name in rivals:
+        print(f"| {name} | {np.median(seconds[name]):.{4 if gpu else 2}f} | {spread(seconds[name] / seconds['ours'])} |")
+    count = flops(constants.Args)
+    print(f"\nA step is {count / 1e9:.0f} GFLOP. Products of {SIDE} x {SIDE} matrices ran by turns with the steps.")
+    for dtype, name in zip(products, rivals):
+        rate = 2 * SIDE ** 3 / min(seconds[dtype])
+        print(f"{dtype}: the best of {rounds} products at {rate / 1e9:.0f} GFLOP/s, so {count / rate:.2f} seconds a "
+              f"step are the floor; {name} runs at {count / rate / np.median(seconds[name]):.0%} of that speed.")
     share = np.median(dump) / np.median(seconds["ours"])
-    print(f"\nA dump takes {spread(dump)} seconds: it adds {share / 10:.1%} to a run at dump_every=10, "
-          f"{share / 100:.1%} at 100.")
+    print(f"\nA dump takes {spread(dump)} seconds of the training's: it adds {share / 10:.1%} to a run at "
+          f"dump_every=10, {share / 100:.1%} at 100.")
 
 
 if __name__ == "__main__":
