@@ -28,6 +28,9 @@ class GAN(keras.Model):
 
     def __init__(self, args, network, classes=0):
         super().__init__()
+        if args.replay_size and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("`replay_size` is for one device alone: several would share a memory. Set it to 0, or let "
+                             f"one GPU be seen (CUDA_VISIBLE_DEVICES=0). Received: replay_size={args.replay_size}")
         self.args, self.classes = args, classes
         self.generator = network.build_generator(args, classes)
         self.discriminator = network.build_discriminator(args, classes)

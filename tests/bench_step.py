@@ -300,7 +300,8 @@ def main(rounds=ROUNDS, steps=STEPS, gpu=0):
           f"{os.cpu_count()} cores, {rounds} rounds of {steps} steps\n\n"
           "| rival | seconds a step | ours is x times faster |\n|---|---|---|")
     for name in rivals:
-        print(f"| {name} | {np.median(seconds[name]):.{4 if gpu else 2}f} | {spread(seconds[name] / seconds['ours'])} |")
+        ratio = spread(seconds[name] / seconds["ours"])
+        print(f"| {name} | {np.median(seconds[name]):.{4 if gpu else 2}f} | {ratio} |")
     count = flops(constants.Args)
     print(f"\nA step is {count / 1e9:.0f} GFLOP. Products of {SIDE} x {SIDE} matrices ran by turns with the steps.")
     for dtype, name in zip(products, rivals):

@@ -86,6 +86,22 @@ def test_two_devices_and_two_machines_learn_what_one_does_from_other_noise_each(
     assert (first["z"] != second["z"]).all()
 
 
+def test_a_memory_of_old_fakes_is_refused_on_several_devices(here):
+    process = start(["-c", f"""
+import sys
+import tensorflow as tf
+sys.path.insert(0, {str(ROOT)!r})
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import args, models
+from models.devices import strategy
+with strategy().scope():
+    models.build(args.override(args.ToyFaces, replay_size=64))
+"""])
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1 and "ValueError: `replay_size` is for one device alone" in said
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(tiny, here):
     args = tiny()
     data.make(args)
