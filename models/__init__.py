@@ -2,8 +2,9 @@
 import contextlib
 import importlib
 
-# `network` -> the module with check, build_generator, build_discriminator, build_encoder; where the game or the
-# pretraining is another than the GAN and the Autoencoder, also with those classes, Game and Pretraining.
+# `network` -> the module with check, build_generator, build_discriminator, build_encoder; where it doesn't know some of
+# the constants, with FIXED, their values; where the game or the pretraining is another than the GAN and the
+# Autoencoder, with those classes, Game and Pretraining.
 NETWORKS = {"dcgan": "models.dcgan", "keras_example": "models.baselines", "even": "models.even",
             "cartoon": "models.cartoon"}
 
@@ -83,6 +84,10 @@ def check(args):
     if args.augment:
         from models import augment
         augment.policies(args.augment)
+    for name, value in getattr(network(args), "FIXED", {}).items():
+        if getattr(args, name) != value:
+            raise ValueError(f"`{name}` must be {value!r} for the networks of network={args.network}. "
+                             f"Received: {name}={getattr(args, name)!r}")
     network(args).check(args)
 
 
