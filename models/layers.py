@@ -71,7 +71,7 @@ class MinibatchDiscrimination(keras.layers.Layer):
     """
 
     def __init__(self, kernels, size=5, **options):
-        super().__init__(dtype="float32", **options)
+        super().__init__(**(options | {"dtype": "float32"}))
         self.kernels, self.size = kernels, size
 
     def build(self, shape):
@@ -101,7 +101,7 @@ class SpectralNormalization(keras.layers.Wrapper):
     """
 
     def __init__(self, layer, **options):  # sigma in float32
-        super().__init__(layer, **({"dtype": "float32"} | options))
+        super().__init__(layer, **(options | {"dtype": "float32"}))
 
     def build(self, shape):
         super().build(shape)

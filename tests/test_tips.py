@@ -675,3 +675,16 @@ def test_xla_takes_the_same_step(deep):
     one, other = fit("off"), fit("on")
     assert one["d_loss_real"] == pytest.approx(other["d_loss_real"], rel=1e-5)
     assert all(np.isfinite(value) for values in other.values() for value in values)
+
+
+@pytest.mark.parametrize("changes", [{"minibatch_kernels": 5}, {"spectral_norm": True, "batch_norm": "generator"},
+                                     {"g_dropout": 0.5, "upsampling": "pixel_shuffle"}])
+def test_every_layer_of_ours_is_copied_for_a_snapshot(deep, changes):
+    """Snapshots are written from copies of the networks."""
+    for network in models.build(deep(**changes)).networks.values():
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        inputs = tf.ones([2, *network.input_shape[1:]])
+        assert equal(copy.get_weights(), network.get_weights())
+        if not changes.get("g_dropout"):
+            np.testing.assert_allclose(copy(inputs), network(inputs), rtol=1e-5, atol=1e-6)
