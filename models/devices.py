@@ -4,6 +4,7 @@ TensorFlow's strategies do the work: weights are the same on all devices, gradie
 """
 import contextlib
 import functools
+import json
 import os
 
 import tensorflow as tf
@@ -11,8 +12,19 @@ import tensorflow as tf
 
 @functools.cache  # a process can have one alone
 def strategy():
-    """Returns what trains: the machines that the environment's TF_CONFIG names, else all GPUs, else the one device."""
+    """Returns what trains: the machines that the environment's TF_CONFIG names, else all GPUs, else the one device.
+
+    Raises:
+        ValueError: where TF_CONFIG doesn't say which machines there are, and which of them this is.
+    """
     if "TF_CONFIG" in os.environ:
+        try:
+            config = json.loads(os.environ["TF_CONFIG"])
+            config["cluster"][config["task"]["type"]][config["task"]["index"]]
+        except (ValueError, LookupError, TypeError):
+            raise ValueError('TF_CONFIG must be JSON such as {"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}'
+                             ', "task": {"type": "worker", "index": 0}}, the task one of the cluster\'s. '
+                             f"Received: {os.environ['TF_CONFIG']}") from None
         return tf.distribute.MultiWorkerMirroredStrategy()
     names = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()

@@ -14,6 +14,7 @@ from conftest import DEEP, TINY, words
 
 import args as constants
 import data
+from models import devices
 
 ROOT = pathlib.Path(constants.__file__).parent
 # Without batch norm, whose statistics each device takes of its own images.
@@ -100,6 +101,14 @@ with strategy().scope():
 """])
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 1 and "ValueError: `replay_size` is for one device alone" in said
+
+
+@pytest.mark.parametrize("config", ["", "[]", '{"cluster": {"worker": ["localhost:1"', '{"cluster": {}}',
+                                    '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 1}}'])
+def test_a_tf_config_that_names_no_machine_of_its_own_is_refused(monkeypatch, config):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ValueError, match="TF_CONFIG must be JSON such as .*Received: "):
+        devices.strategy.__wrapped__()
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tiny, here):
