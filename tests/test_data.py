@@ -262,8 +262,8 @@ def test_several_processes_write_what_one_does(here, tiny, monkeypatch):
 
 def test_real_faces_are_read_where_there_are_some(here):
     folder = os.environ.get("ANIME_FACES")
-    if not folder:  # real faces may not be handed on, so whoever has some names them; .ci/run does where it can
-        pytest.skip("the environment variable ANIME_FACES names no folder of real images")
+    if not folder:  # .ci/run names one where it can
+        pytest.skip("real faces may not be handed on: whoever has some names their folder in ANIME_FACES")
     data.make(override(Args, images=f"{folder}/*.jpg", dataset_size=300))
     images = faces()
     assert images.shape == (300, 64, 64, 3)

@@ -56,8 +56,8 @@ def test_what_decodes_images_starts_without_tensorflow():
 
 def test_the_top_level_is_the_one_that_was_agreed():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    if not listed:  # an unpacked archive: whatever else lies there is the user's own
-        pytest.skip("not a git checkout: there is no list of the project's files")
+    if not listed:
+        pytest.skip("an unpacked archive has no list of the project's files: what else lies there is the user's own")
     assert {path.split("/")[0] for path in listed} <= {
         "README.md", "setup.cfg", "pyproject.toml", "LICENSE", ".gitignore", ".ci", ".github", "args.py", "data.py",
         "callbacks.py", "gan.py", "models", "tests", "notebooks"}
