@@ -111,6 +111,7 @@ def _shadow(folder, values):
         (shadow / "args.json").write_text(json.dumps(values))
         yield shadow
     finally:
+        wait_for_snapshots()  # one may still be written into it
         shutil.rmtree(shadow)
 
 
