@@ -127,7 +127,7 @@ class Args:
     pretrain_batches = 0          # of the generator as an autoencoder's decoder, 0 = skip; 200 [forcecore gan.py]
     pretrain_learning_rate = 1e-3  # Adam [forcecore gan.py]
     precision = "float32"         # mixed_bfloat16: a third faster where the processor has it [measured]; mixed_float16
-    jit_compile = "auto"          # XLA: on, off, or where there is one GPU; on a CPU it is slower [measured]
+    jit_compile = "auto"          # XLA: on, off, or, as Keras decides, on where there is one GPU
     batches = 10000               # of the game in all, 0 = skip; good faces by 1,500, better ones by 10,000 [forcecore]
     dump_every = 50               # batches between grids, snapshots, rows of loss.csv; 10 [forcecore gan.py]
     grid = (4, 8)                 # rows and columns of a sample grid: 32 faces are 300 kB; (4, 4) [forcecore gan.py]
@@ -278,7 +278,7 @@ class Cartoon256(Args):
     augment = ""
     batch_norm = "none"           # instance norm instead
     upsampling = "nearest"        # [cartoon 3]; the paper's transposed convolutions: transpose
-    kernel_initializer = "glorot_uniform"  # [measured: N(0, 0.02) learns content more slowly]
+    kernel_initializer = "glorot_uniform"  # [guess: with N(0, 0.02) content is 0.88 far after 150 batches, not 0.87]
     generator_filters = (64, 128, 256)
     generator_extra_filters = ()
     discriminator_filters = (32, 64, 128)
@@ -287,7 +287,7 @@ class Cartoon256(Args):
     d_learning_rate = 2e-4        # [guess]
     g_learning_rate = 2e-4
     pretrain_batches = 2000
-    pretrain_learning_rate = 5e-4  # [measured at 64x64: 3e-4 learns content faster than 1e-3]
+    pretrain_learning_rate = 5e-4  # [guess: at 64x64 content is 0.83 far after 150 batches at 3e-4, 0.87 at 1e-3]
     batches = 10000
     grid = (2, 4)
 

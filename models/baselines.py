@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 
-# What these networks don't know.
+# Constants that these networks don't know, and the values they must have.
 FIXED = {"conditional": False, "minibatch_kernels": 0, "spectral_norm": False, "g_dropout": 0.0,
          "batch_norm": "none", "downsampling": "stride", "upsampling": "transpose", "generator_extra_filters": (),
          "kernel_initializer": "glorot_uniform", "use_bias": True}

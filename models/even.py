@@ -20,7 +20,7 @@ def numbers(images):
     return (images[:, 0, :, 0] > 127) @ places
 
 
-# What these networks don't know.
+# Constants that these networks don't know, and the values they must have.
 FIXED = {"conditional": False, "minibatch_kernels": 0, "spectral_norm": False, "g_dropout": 0.0, "d_dropout": 0.0,
          "batch_norm": "none", "generator_extra_filters": (), "flip": False, "augment": ""}
 
