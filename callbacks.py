@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import contextlib
 import csv
+import hashlib
 import importlib.util
 import json
 import os
@@ -38,6 +39,7 @@ MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "gener
 DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
               "conditional")
 FRAMES = 100  # of film.webp at the most: ten seconds
+SUMS = "SHA256SUMS"  # of a snapshot's files, as the command sha256sum writes and checks them
 WRITER = concurrent.futures.ThreadPoolExecutor(1)  # of snapshots, one after the other
 
 
@@ -49,7 +51,7 @@ def run_folder(args):
     Raises:
         ValueError: where `name` is no name of a single folder.
     """
-    if args.name in ("", ".", "..") or pathlib.Path(args.name).name != args.name:
+    if not data.is_folder_name(args.name):
         raise ValueError(f"`name` must be the name of a folder, which will be in runs. Received: name={args.name!r}")
     return pathlib.Path("runs") / args.name
 
@@ -66,7 +68,8 @@ def open_run(args, values):
         The folder, a Path; its args.json holds `values`.
 
     Raises:
-        ValueError: where args.json differs, with each difference; where another process has the run open.
+        ValueError: where args.json is missing or differs, with each difference; where another process has the run
+            open, with its number.
     """
     folder = run_folder(args)
     if devices.machine():
@@ -74,14 +77,22 @@ def open_run(args, values):
             yield shadow
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY) if fcntl else None
+    lock = open(folder / ".lock", "a+")
     try:
-        if fcntl:  # a lock, not a file with a process id: it vanishes with the process, however that ends
+        if fcntl:  # what counts is the lock, not the file: it vanishes with the process, however that ends
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"{folder} is in use by another process. Wait for it, or choose another `name`. "
+                lock.seek(0)
+                raise ValueError(f"{folder} is in use by process {lock.read()}. Wait for it, or choose another `name`. "
                                  f"Received: name={args.name}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        if (snapshots(folder) or snapshots(folder / "pretrain")) and not (folder / "args.json").exists():
+            raise ValueError(f"{folder} has snapshots, but no args.json that says what they were trained with. Put it "
+                             "back, or start a new run from one of them: choose another `name`, and set `weights`. "
+                             f"Received: name={args.name}")
         refuse_other_constants(folder, values)
         (folder / ".args.json").write_text(json.dumps(values, indent=1))
         os.replace(folder / ".args.json", folder / "args.json")
@@ -90,8 +101,7 @@ def open_run(args, values):
         yield folder
     finally:
         wait_for_snapshots()  # while the run is ours
-        if fcntl:
-            os.close(lock)
+        lock.close()
 
 
 @contextlib.contextmanager
@@ -120,6 +130,9 @@ def refuse_other_constants(folder, values, may_differ=MAY_DIFFER):
     begun, values = begun_with(folder), json.loads(json.dumps(values))
     if values.get("swap_every"):
         may_differ = may_differ - {"dump_every", "keep_snapshots", "archive_every"}  # swaps take what these kept
+    if "fingerprint" in begun and "fingerprint" in values and begun["fingerprint"] != values["fingerprint"]:
+        raise ValueError(f"{folder} was begun with other images than `data` holds now. Put these back to go on with "
+                         f"it, or choose another `name` for a new run. Received: data={values['data']}")
     differences = [f"  {name}: {begun[name]!r} in {folder}/args.json, {values[name]!r} now" for name in values
                    if name in begun and begun[name] != values[name]
                    and name not in may_differ and not name.startswith("watch_")]
@@ -132,12 +145,60 @@ def begun_with(folder):
     """Returns {name: value} of the constants that the run in `folder` has snapshots of; empty where it has none."""
     path = folder / "args.json"
     begun = snapshots(folder) or snapshots(folder / "pretrain")
-    return json.loads(path.read_text()) if begun and path.exists() else {}
+    if not begun or not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} must hold the constants that the run was begun with, as JSON. Mend it, or start a "
+                         "new run from one of the snapshots: choose another `name`, and set `weights`. "
+                         f"Received: {error}") from None
 
 
 def snapshots(folder):
     """Returns the snapshot folders below `folder`/weights, oldest first."""
     return sorted((path for path in folder.glob("weights/*") if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def damaged(snapshot):
+    """Returns the name of a file of a snapshot folder that isn't as it was written, else None; one without SHA256SUMS,
+    of an older version or of other people, passes.
+    """
+    if not (snapshot / SUMS).exists():
+        return None
+    lines = (snapshot / SUMS).read_text(errors="replace").splitlines()
+    noted = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in sorted(noted.keys() | {path.name for path in snapshot.glob("*.h5")}):
+        if not (snapshot / name).is_file() or noted.get(name) != _digest(snapshot / name):
+            return name or SUMS
+    return None
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def undamaged(folder):
+    """Yields the snapshots below `folder`/weights that are as they were written, newest first; names those that aren't.
+
+    Raises:
+        ValueError: where all are damaged.
+    """
+    found, good = snapshots(folder), 0
+    for snapshot in reversed(found):
+        if name := damaged(snapshot):
+            print(f"{snapshot / name} is damaged, so this snapshot is left out")
+            continue
+        good += 1
+        yield snapshot
+    if found and not good:
+        raise ValueError(f"All snapshots in {folder} are damaged. Put one back, or choose another `name` for a new run")
+
+
+def newest(folder):
+    """Returns the newest of the `undamaged` snapshots, None where there is none at all."""
+    return next(undamaged(folder), None)
 
 
 def snapshots_of(args, values):
@@ -151,7 +212,7 @@ def snapshots_of(args, values):
     """
     run = run_folder(args)
     refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid"})
-    found = [args.weights] if args.weights and not args.batches else snapshots(run)
+    found = [args.weights] if args.weights and not args.batches else [*undamaged(run)][::-1]
     for snapshot in found[:1]:  # another run's weights must be drawn from as that run does
         begun = pathlib.Path(snapshot).resolve().parent.parent
         refuse_other_constants(begun, {name: values[name] for name in DRAWN_WITH})
@@ -191,7 +252,7 @@ def save_snapshot(target, networks, state):
         networks: {name: network}.
         state: {name: arrays} of what they don't hold, see GAN.state.
     """
-    if target.exists():
+    if target.exists() and not damaged(target):
         return
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.mkdir(parents=True)
@@ -201,6 +262,9 @@ def save_snapshot(target, networks, state):
         for name, arrays in state.items():
             for index, array in enumerate(arrays):
                 file[f"{name}/{index}"] = array
+    (temporary / SUMS).write_text("".join(f"{_digest(path)}  {path.name}\n" for path in temporary.glob("*.h5")))
+    if target.exists():
+        shutil.rmtree(target)  # a damaged one, now that there is a good one of the same batch
     os.replace(temporary, target)
 
 
@@ -258,10 +322,10 @@ def look_at_real(args):
     train, test = data.split(args, len(faces))
     path = args.features
     if path == "classifier":
-        # It stays beside the data; another `held_out` or `dataset_size` has one of its own.
-        path, true = f"{args.data.removesuffix('.hdf5')}.classifier-{len(train)}.keras", data.classes(args)
-        path = path.replace("*", "all")
-        if not os.path.exists(path) or os.path.getmtime(path) < max(map(os.path.getmtime, data.files(args))):
+        # It stays beside the data; other images, another `held_out` or `dataset_size` have one of their own.
+        path, true = data.files(args)[0].removesuffix(".hdf5"), data.classes(args)
+        path = f"{path}.classifier-{data.fingerprint(args)}-{len(train)}.keras"
+        if not os.path.exists(path):
             print(f"Training a classifier on the labels of {args.data}")
             temporary = path.replace(".keras", f".{os.getpid()}.tmp.keras")
             metrics.train_classifier(faces[train], true[train], true.max(0) + 1).save(temporary)

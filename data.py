@@ -17,9 +17,12 @@ import glob
 import gzip
 import hashlib
 import itertools
+import math
 import multiprocessing
 import os
+import re
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -71,6 +74,16 @@ def save_grid(images, path, columns):
 
 
 # ---- one file -> one image
+
+def is_folder_name(name):
+    """Tells the name of a single folder from a path that leads elsewhere."""
+    return isinstance(name, str) and name not in ("", ".", "..") and os.path.basename(name) == name
+
+
+def printable(text):
+    """Returns text in which what can't be shown is escaped: a newline, a byte of a file's name that is no UTF-8."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
 
 def _to_bytes(image, channels):
     """Turns any Pillow image to 8-bit grey or RGB: 16 bits scaled, palettes looked up, alpha laid on white."""
@@ -185,7 +198,8 @@ def in_parallel(function, tasks):
         yield from (function(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process in which TensorFlow runs may hang
-    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    quiet = signal.signal, (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
+    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, context, *quiet) as pool:
         running = collections.deque()
         while tasks or running:
             while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
@@ -223,7 +237,7 @@ def turn(args, function, scale, folder):
         try:
             image = read_whole(path)
         except Exception as error:  # whatever a decoder makes of a broken file, the other images are still good
-            print(f"skipped {path}: {error}")
+            print(f"skipped {printable(path)}: {error}")
             continue
         rows, columns, _ = image.shape
         padded = np.pad(image, [(0, max(-rows % scale, 16 - rows)), (0, max(-columns % scale, 16 - columns)), (0, 0)],
@@ -270,7 +284,8 @@ def _parts(args, paths):
 
 def _files(args, paths, attributes):
     """Reads image files; the name of an image's folder is its label where there are several folders."""
-    folders = sorted({os.path.basename(os.path.dirname(path)) for path in paths})
+    folder_of = {path: os.path.basename(os.path.dirname(os.path.abspath(path))) for path in paths}
+    folders = sorted(set(folder_of.values()))
     paths = [paths[index] for index in _shuffled(len(paths), args)]
     skipped = 0
     progress = _Progress(len(paths))
@@ -282,14 +297,14 @@ def _files(args, paths, attributes):
         print(f"{done} of {len(tasks)} parts were read before data.py was stopped, and are not read again")
     for images, read, bad in in_parallel(read_chunk, tasks):
         for path, why in bad.items():
-            print(f"\rskipped {path}: {why}".ljust(50))  # over the line of the progress
+            print(f"\rskipped {printable(path)}: {printable(why)}".ljust(50))  # over the line of the progress
         skipped += len(bad)
         progress.add(len(read) + len(bad))
-        labels = [folders.index(os.path.basename(os.path.dirname(path))) for path in read]
+        labels = [folders.index(folder_of[path]) for path in read]
         yield images, {"labels": np.uint16(labels)} if len(folders) > 1 else {}
     attributes["skipped"] = skipped
     if len(folders) > 1:
-        attributes["label_names"] = folders
+        attributes["label_names"] = [printable(folder) for folder in folders]
 
 
 def _read_idx(path):
@@ -399,8 +414,20 @@ def find(args):
 
 
 def find_files(pattern):
-    """Returns the sorted paths of the files that a glob matches."""
-    return sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
+    """Returns the sorted paths of the files that a glob matches. Where it says `**`, links to folders aren't followed,
+    as glob would, even in a circle; nor are hidden folders.
+    """
+    pattern += "/*" if pattern.endswith("/**") or pattern == "**" else ""
+    deep = re.fullmatch(r"(|.*?/)\*\*/(.*)", pattern, re.DOTALL)
+    if not deep:
+        return sorted(path for path in glob.glob(pattern) if not os.path.isdir(path))
+    before, after = deep.groups()
+    found = set()
+    for start in glob.glob(before) if before else ["."]:
+        for folder, below, _ in os.walk(start):
+            below[:] = [name for name in below if not name.startswith(".")]
+            found.update(find_files(os.path.join(glob.escape(folder), after).removeprefix("./")))
+    return sorted(found)
 
 
 # ---- images -> HDF5
@@ -411,6 +438,7 @@ def _write(file, name, chunks, args):
     Exact copies are dropped, but for even numbers, which are meant to come again. Returns how many were.
     """
     seen, count, total, columns = set(), 0, 0, collections.defaultdict(list)
+    digest = hashlib.blake2b(digest_size=8)
     # How many images are usable is known only at the end, and a contiguous dataset can't grow: so bytes go to an
     # unnamed file first, which vanishes with the process.
     with tempfile.TemporaryFile(dir=os.path.dirname(args.data) or ".") as raw:
@@ -420,6 +448,7 @@ def _write(file, name, chunks, args):
                             for digest in digests], bool)
             count, total = count + int(new.sum()), total + len(new)
             raw.write(images[new].tobytes())
+            digest.update(images[new].tobytes())
             for column, value in values.items():
                 columns[column].append(value[new])
         if not count:
@@ -432,6 +461,7 @@ def _write(file, name, chunks, args):
             rows = min(CHUNK, count - start)
             values = np.frombuffer(raw.read(rows * dataset[0].size), "uint8")
             dataset[start:start + rows] = values.reshape(rows, *args.image_shape)
+    dataset.attrs["digest"] = digest.hexdigest()
     for column, values in columns.items():
         file[column] = np.concatenate(values)
     return total - count
@@ -476,6 +506,7 @@ def make(args):
                                 f"Received: photos={args.photos}, and no data={args.data}")
     source = EMBEDDED.get(args.images) or (_idx if is_idx(paths[0]) else _files)
     attributes = {name: getattr(args, name) for name in ("images", "crop", "dataset_size", "seed", "max_int")}
+    attributes["images"] = printable(args.images)
     os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
     temporary = f"{args.data}.{os.getpid()}.tmp"
     try:
@@ -485,7 +516,7 @@ def make(args):
             print(f"{len(faces)} images kept, {attributes['duplicates']} exact duplicates dropped, "
                   f"{attributes.get('skipped', 0)} files skipped")
             if args.photos:
-                attributes["photos"] = args.photos
+                attributes["photos"] = printable(args.photos)
                 _write(file, "photos", ((images, {}) for images, _ in _files(args, photo_paths, {})), args)
                 smoothed = file.create_dataset("smoothed", faces.shape, "uint8")
                 for row in range(len(faces)):
@@ -529,8 +560,22 @@ def attributes(args):
     try:
         with h5py.File(files(args)[0], "r") as file:
             return dict(file.attrs)
-    except OSError as error:
+    except Exception as error:  # whatever HDF5 makes of a broken file
         raise _no_faces(args, error) from None
+
+
+def fingerprint(args):
+    """Returns what tells the images of `data` from others, and in another order: 16 hexadecimal digits."""
+    open_faces(args)
+    digest = hashlib.blake2b(digest_size=8)
+    for path in files(args):
+        with h5py.File(path, "r") as file:
+            for dataset in (file[name] for name in ("faces", "photos", "labels") if name in file):
+                noted = dataset.attrs.get("digest", "")  # by `make`; what others wrote is read
+                for start in range(0, 0 if noted else len(dataset), CHUNK):
+                    digest.update(dataset[start:start + CHUNK].tobytes())
+                digest.update(str(noted).encode())
+    return digest.hexdigest()
 
 
 class Images:
@@ -595,7 +640,9 @@ def _place(args, path, name):
                                  f"`data`. Received: photos={args.photos}, data={path}")
             faces = file[name]
             shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
-    except (OSError, KeyError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # whatever HDF5 makes of a broken file
         raise _no_faces(args, error) from None
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
@@ -605,6 +652,8 @@ def _place(args, path, name):
         raise ValueError(f"`data` must hold faces as uint8 or float32, contiguous and uncompressed. Make it anew with: "
                          f"python data.py. Received: data={path} with {dtype} faces"
                          f"{', chunked' if offset is None else ''}")
+    if offset + dtype.itemsize * math.prod(shape) > os.path.getsize(path):
+        raise _no_faces(args, f"{path} ends before its images do")
     return path, offset, shape, dtype
 
 
@@ -623,7 +672,10 @@ def open_labels(args):
 
 def _labels(args, path):
     with h5py.File(path, "r") as file:
-        names = [name.decode() for name in file["label_names"]] if "label_names" in file else []
+        names = file["label_names"].asstr()[:].tolist() if "label_names" in file else []
+        if not all(map(is_folder_name, names)):
+            raise ValueError(f"The names of the labels in `data` must be names of folders, as their images will lie in "
+                             f"them. Received: data={path} with {names}")
         if len(names) < 2 or "labels" not in file:
             raise ValueError(f"`conditional` and features=classifier need images with labels: in several folders, "
                              f"whose names they are, or IDX files. Received: conditional={args.conditional}, "
@@ -747,7 +799,10 @@ def main(args):
 
 if __name__ == "__main__":
     import args as constants
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         main(constants.parse(sys.argv[1:]))
     except (ValueError, OSError) as error:
         sys.exit(f"data.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ndata.py: stopped by Ctrl-C. The same command goes on from what it has read.")

@@ -54,6 +54,8 @@ def load_weights(model, path):
 def load_networks(gan, folder):
     """Loads the networks of a snapshot folder, or of one with the original's gen.hdf5 and disc.hdf5."""
     folder = pathlib.Path(folder)
+    if name := callbacks.damaged(folder):
+        raise ValueError(f"A snapshot must be as it was written, and {folder / name} isn't. Take another")
     for name in LEGACY:
         legacy = folder / LEGACY[name]
         load_weights(gan.networks[name], legacy if legacy.exists() else folder / f"{name}.weights.h5")
@@ -71,8 +73,9 @@ def class_names(args):
 
 
 def values(args):
-    """Returns what a run's args.json holds: the constants, and the classes' names."""
-    return constants.constants(args) | ({"classes": class_names(args)} if args.conditional else {})
+    """Returns what a run's args.json holds: the constants, which images `data` holds, and the classes' names."""
+    return (constants.constants(args) | {"fingerprint": data.fingerprint(args)}
+            | ({"classes": class_names(args)} if args.conditional else {}))
 
 
 def fit(args, model, folder, batches, dumps):
@@ -106,7 +109,7 @@ def pretrain_gen(args):
         with devices.strategy().scope():
             pretraining = models.build_pretraining(args, len(class_names(args)))
         args = constants.override(args, conditional=False)  # it needs no labels
-        for snapshot in callbacks.snapshots(folder)[-1:]:
+        if snapshot := callbacks.newest(folder):
             callbacks.load_snapshot(pretraining, snapshot)
         fit(args, pretraining, folder, args.pretrain_batches,
             (callbacks.StopWhereNotFinite, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
@@ -123,8 +126,8 @@ def train_gan(args):
         with devices.strategy().scope():
             gan = models.build(args, len(class_names(args)))
         pretrained = folder / "pretrain" / "generator.weights.h5"
-        if callbacks.snapshots(folder):
-            callbacks.load_snapshot(gan, callbacks.snapshots(folder)[-1])
+        if snapshot := callbacks.newest(folder):
+            callbacks.load_snapshot(gan, snapshot)
         elif args.weights:
             load_networks(gan, args.weights)
         elif args.pretrain_batches and pretrained.exists():
@@ -261,7 +264,8 @@ def prepare(args):
     if data.files(args):
         made_from = data.attributes(args)
         source, photos = made_from.get("images", "images unknown"), made_from.get("photos", "")
-        if args.images not in (constants.DEFAULT_IMAGES, source) or args.photos != photos:
+        if data.printable(args.images) not in (constants.DEFAULT_IMAGES, source) \
+                or data.printable(args.photos) != photos:
             raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
                              f"`data`. Received: images={args.images}, photos={args.photos!r}, data={args.data} made "
                              f"from {source} and {photos!r}")
@@ -292,7 +296,10 @@ def main(args):
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         main(constants.parse(sys.argv[1:]))
     except (ValueError, OSError, callbacks.Diverged) as error:
         sys.exit(f"gan.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ngan.py: stopped at once by Ctrl-C. The same command goes on from the newest snapshot.")

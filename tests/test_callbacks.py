@@ -33,11 +33,11 @@ def names(folder):
 def test_a_run_fills_its_folder(toys, tiny):
     gan.train_gan(tiny(g_learning_rate=0.01))
     run = toys / "runs/toyfaces"
-    assert [name for name in names(run) if name != "tensorboard"] == [
+    assert [name for name in names(run) if name not in (".lock", "tensorboard")] == [
         "args.json", "dump.png", "film.webp", "loss.csv", "loss.png", "reals.png", "samples", "weights"]
     assert names(run / "samples") == ["000002.png", "000004.png"]
     assert names(run / "weights") == ["000002", "000004"]
-    assert names(run / "weights/000004") == ["discriminator.weights.h5", "generator.weights.h5",
+    assert names(run / "weights/000004") == ["SHA256SUMS", "discriminator.weights.h5", "generator.weights.h5",
                                              "generator_ema.weights.h5", "training.weights.h5"]
     assert json.loads((run / "args.json").read_text())["generator_filters"] == [8, 8]
     rows = (run / "loss.csv").read_text().splitlines()
@@ -52,8 +52,8 @@ def test_a_run_fills_its_folder(toys, tiny):
 
 def test_without_an_average_none_is_kept(toys, tiny):
     gan.train_gan(tiny(ema_decay=0.0, batches=2))
-    assert names(toys / "runs/toyfaces/weights/000002") == ["discriminator.weights.h5", "generator.weights.h5",
-                                                            "training.weights.h5"]
+    assert names(toys / "runs/toyfaces/weights/000002") == ["SHA256SUMS", "discriminator.weights.h5",
+                                                            "generator.weights.h5", "training.weights.h5"]
 
 
 def test_the_last_batch_is_dumped_though_it_is_none_of_the_many(toys, tiny):
@@ -112,6 +112,74 @@ def test_other_constants_are_refused_with_each_difference(toys, tiny):
     assert json.loads((toys / "runs/toyfaces/args.json").read_text())["batches"] == 3
 
 
+def test_a_run_goes_on_with_the_images_it_was_begun_with(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    before = (toys / "runs/toyfaces/args.json").read_text()
+    os.remove("toyfaces.hdf5")
+    data.make(tiny(seed=1))
+    with pytest.raises(ValueError, match="begun with other images.*Received: data=toyfaces.hdf5"):
+        gan.train_gan(tiny())
+    assert (toys / "runs/toyfaces/args.json").read_text() == before
+    os.remove("toyfaces.hdf5")
+    data.make(tiny())  # the same, made anew
+    gan.train_gan(tiny())
+
+
+@pytest.mark.parametrize("content, message", [
+    (None, "has snapshots, but no args.json"), ("{", "must hold the constants.*as JSON"), ("[1]", "as JSON")])
+def test_a_run_without_its_constants_is_refused(toys, tiny, content, message):
+    gan.train_gan(tiny(batches=2))
+    path = toys / "runs/toyfaces/args.json"
+    path.write_text(content) if content else path.unlink()
+    with pytest.raises(ValueError, match=message):
+        gan.train_gan(tiny())
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "a flipped bit": lambda snapshot: flip_a_bit(snapshot / "generator_ema.weights.h5"),
+    "a truncated file": lambda snapshot: os.truncate(snapshot / "training.weights.h5", 1000),
+    "a file that is missing": lambda snapshot: (snapshot / "discriminator.weights.h5").unlink(),
+    "no checksums in their file": lambda snapshot: os.truncate(snapshot / "SHA256SUMS", 0),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_the_newest_snapshot_that_is_whole_is_gone_on_from(toys, tiny, damage, capsys):
+    gan.train_gan(tiny(name="whole", batches=6))
+    gan.train_gan(tiny())
+    damage(toys / "runs/toyfaces/weights/000004")
+    gan.train_gan(tiny(batches=6))
+    printed = capsys.readouterr().out
+    assert "runs/toyfaces/weights/000004/" in printed and "is damaged" in printed and "batch 3 to 6" in printed
+    whole, resumed = (toys / "runs" / name for name in ("whole", "toyfaces"))
+    assert (whole / "loss.csv").read_text() == (resumed / "loss.csv").read_text()
+    assert not callbacks.damaged(resumed / "weights/000004")  # it was written anew
+
+
+def test_where_all_snapshots_are_damaged_none_is_overwritten(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    flip_a_bit(toys / "runs/toyfaces/weights/000002/generator.weights.h5")
+    before = (toys / "runs/toyfaces/loss.csv").read_text()
+    for run in gan.train_gan, gan.generate:
+        with pytest.raises(ValueError, match="All snapshots in runs/toyfaces are damaged"):
+            run(tiny())
+    assert (toys / "runs/toyfaces/loss.csv").read_text() == before
+    with pytest.raises(ValueError, match="000002/generator.weights.h5 isn't"):
+        gan.load_networks(models.build(tiny()), "runs/toyfaces/weights/000002")
+
+
+def test_checksums_are_those_of_sha256sum(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    snapshot = toys / "runs/toyfaces/weights/000002"
+    assert subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=snapshot).returncode == 0
+
+
 def test_two_runs_on_one_name_are_refused(toys, tiny):
     args = tiny()
     code = ("import sys, args, callbacks\n"
@@ -119,7 +187,7 @@ def test_two_runs_on_one_name_are_refused(toys, tiny):
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              env=os.environ | {"PYTHONPATH": os.path.dirname(constants.__file__)})
     assert other.stdout.readline() == b"open\n"
-    with pytest.raises(ValueError, match="runs/toyfaces is in use by another process.*name=toyfaces"):
+    with pytest.raises(ValueError, match=f"runs/toyfaces is in use by process {other.pid}.*name=toyfaces"):
         gan.train_gan(args)
     other.kill()
     other.wait()
