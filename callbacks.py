@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import contextlib
 import csv
+import errno
 import hashlib
 import importlib.util
 import json
@@ -251,11 +252,20 @@ def save_snapshot(target, networks, state):
     Args:
         networks: {name: network}.
         state: {name: arrays} of what they don't hold, see GAN.state.
+
+    Raises:
+        OSError: where the disk is full.
     """
     if target.exists() and not damaged(target):
         return
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.mkdir(parents=True)
+    # Asked before, as HDF5 crashes the process at its end where it finds no room: 4 bytes a number, and some for names.
+    needed = 4 * sum(network.count_params() for network in networks.values()) + 2 ** 18 \
+        + sum(np.asarray(array).nbytes for arrays in state.values() for array in arrays)
+    if shutil.disk_usage(temporary).free < needed:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: a snapshot takes {needed / 2 ** 20:.1f} MiB",
+                      str(temporary))
     for name, network in networks.items():
         network.save_weights(temporary / f"{name}.weights.h5")
     with h5py.File(temporary / "training.weights.h5", "w") as file:
@@ -274,13 +284,21 @@ def wait_for_snapshots():
 
 
 def load_snapshot(model, snapshot):
-    """Restores what save_snapshot wrote, so that training goes on as if it had never stopped."""
-    for name, network in model.networks.items():
-        network.load_weights(snapshot / f"{name}.weights.h5")
-    with h5py.File(snapshot / "training.weights.h5", "r") as file:
-        for name, variables in model.state.items():
-            for index, variable in enumerate(variables):
-                variable.assign(file[f"{name}/{index}"][()])
+    """Restores what save_snapshot wrote, so that training goes on as if it had never stopped.
+
+    Raises:
+        ValueError: where it can't be read, or is of other networks.
+    """
+    try:
+        for name, network in model.networks.items():
+            network.load_weights(snapshot / f"{name}.weights.h5")
+        with h5py.File(snapshot / "training.weights.h5", "r") as file:
+            for name, variables in model.state.items():
+                for index, variable in enumerate(variables):
+                    variable.assign(file[f"{name}/{index}"][()])
+    except Exception as error:  # whatever HDF5 and Keras make of a broken file
+        raise ValueError(f"{snapshot} can't be gone on from. Remove it, to go on from the one before. "
+                         f"Received: {error}") from None
 
 
 # ---- scores

@@ -4,7 +4,7 @@
 args.py. The file holds
 
     faces     uint8 [count, rows, columns, channels], contiguous and uncompressed, in an order drawn by `seed`
-    labels    where the images lie in several folders: uint16 [count], an index into label_names, strings
+    labels    where the images lie in several folders: uint16 [count], an index into label_names, text
     factors   of toy faces: uint8 [count, 4], see models/toyfaces.py
     photos    where `photos` is set: uint8 [count, rows, columns, channels], what G turns into images like `faces`
     smoothed  the same: the `faces`, their edges blurred, which D learns to call fake [Chen 2018 s3.2.1]
@@ -36,6 +36,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from models import toyfaces
 
+LABELS = 2 ** 16      # at the most: they are uint16
 CHUNK = 256           # images a worker decodes at a time: 3 MB at 64x64
 IDX_MAGIC = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
 
@@ -461,7 +462,7 @@ def _write(file, name, chunks, args):
             rows = min(CHUNK, count - start)
             values = np.frombuffer(raw.read(rows * dataset[0].size), "uint8")
             dataset[start:start + rows] = values.reshape(rows, *args.image_shape)
-    dataset.attrs["digest"] = digest.hexdigest()
+    dataset.attrs["digest"] = np.bytes_(digest.hexdigest())
     for column, values in columns.items():
         file[column] = np.concatenate(values)
     return total - count
@@ -523,8 +524,12 @@ def make(args):
                     smoothed[row] = smooth_edges(faces[row])
                 print(f"{len(file['photos'])} photos kept; {len(faces)} images smoothed along their edges")
             if label_names := attributes.pop("label_names", None):
-                file["label_names"] = label_names  # a dataset: attributes end at 64 KiB
-            file.attrs.update(attributes)
+                longest = max(len(name.encode()) for name in label_names)
+                file.create_dataset("label_names", data=[name.encode() for name in label_names],
+                                    dtype=h5py.string_dtype("utf-8", longest))
+            # Text of a fixed length: of what is said to be long in a damaged file, HDF5 would take all the memory.
+            file.attrs.update({name: np.bytes_(value.encode()) if isinstance(value, str) else value
+                               for name, value in attributes.items()})
             done = f"{args.data}: {len(faces)} images of {'x'.join(map(str, args.image_shape))}"
         os.replace(temporary, args.data)
         _remove_parts(args)
@@ -545,6 +550,16 @@ def _no_faces(args, error):
                       f"Received: data={args.data} ({error})")
 
 
+@contextlib.contextmanager
+def _read(args, path):
+    """Opens an HDF5 of `data` to be read; whatever HDF5 makes of a broken one is a ValueError."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except Exception as error:
+        raise _no_faces(args, error) from None
+
+
 def files(args):
     """Returns the HDF5 files that `data` names: the one, or those that match it as a glob, sorted; none where none is.
     """
@@ -557,11 +572,8 @@ def attributes(args):
     Raises:
         ValueError: where the file is no HDF5.
     """
-    try:
-        with h5py.File(files(args)[0], "r") as file:
-            return dict(file.attrs)
-    except Exception as error:  # whatever HDF5 makes of a broken file
-        raise _no_faces(args, error) from None
+    with _read(args, files(args)[0]) as file:
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
 
 
 def fingerprint(args):
@@ -569,12 +581,12 @@ def fingerprint(args):
     open_faces(args)
     digest = hashlib.blake2b(digest_size=8)
     for path in files(args):
-        with h5py.File(path, "r") as file:
+        with _read(args, path) as file:
             for dataset in (file[name] for name in ("faces", "photos", "labels") if name in file):
-                noted = dataset.attrs.get("digest", "")  # by `make`; what others wrote is read
+                noted = dataset.attrs.get("digest", b"")  # by `make`; what others wrote is read
                 for start in range(0, 0 if noted else len(dataset), CHUNK):
                     digest.update(dataset[start:start + CHUNK].tobytes())
-                digest.update(str(noted).encode())
+                digest.update(bytes(noted))
     return digest.hexdigest()
 
 
@@ -633,17 +645,13 @@ def open_faces(args, name="faces"):
 
 def _place(args, path, name):
     """Returns where in a file its images are: the path, their offset in bytes, shape and dtype."""
-    try:
-        with h5py.File(path, "r") as file:
-            if name != "faces" and name not in file:
-                raise ValueError(f"`data` was made without photos. Make it anew with python data.py, or name another "
-                                 f"`data`. Received: photos={args.photos}, data={path}")
-            faces = file[name]
+    with _read(args, path) as file:
+        faces = file[name] if name == "faces" or name in file else None
+        if faces is not None:
             shape, dtype, offset = faces.shape, faces.dtype, faces.id.get_offset()
-    except ValueError:
-        raise
-    except Exception as error:  # whatever HDF5 makes of a broken file
-        raise _no_faces(args, error) from None
+    if faces is None:
+        raise ValueError(f"`data` was made without photos. Make it anew with python data.py, or name another "
+                         f"`data`. Received: photos={args.photos}, data={path}")
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to {shape[1:]}, or make the "
                          f"file anew with python data.py. Received: image_shape={args.image_shape}, "
@@ -671,21 +679,22 @@ def open_labels(args):
 
 
 def _labels(args, path):
-    with h5py.File(path, "r") as file:
-        names = file["label_names"].asstr()[:].tolist() if "label_names" in file else []
-        if not all(map(is_folder_name, names)):
-            raise ValueError(f"The names of the labels in `data` must be names of folders, as their images will lie in "
-                             f"them. Received: data={path} with {names}")
-        if len(names) < 2 or "labels" not in file:
-            raise ValueError(f"`conditional` and features=classifier need images with labels: in several folders, "
-                             f"whose names they are, or IDX files. Received: conditional={args.conditional}, "
-                             f"features={args.features}, data={path} without labels")
-        labels = np.int32(file["labels"])
-        if len(labels) != len(file["faces"]) or labels.max() >= len(names):
-            raise ValueError(f"`data` must hold a label below {len(names)} for each of its images. Make it anew with: "
-                             f"python data.py. Received: data={path} with {len(labels)} labels up to "
-                             f"{labels.max()} for {len(file['faces'])} images")
-        return labels, names
+    with _read(args, path) as file:
+        names = file["label_names"].asstr()[:LABELS].tolist() if "label_names" in file else []
+        count = len(file["faces"])
+        labels = np.int32(file["labels"][:count + 1]) if "labels" in file else None
+    if not all(map(is_folder_name, names)):
+        raise ValueError(f"The names of the labels in `data` must be names of folders, as their images will lie in "
+                         f"them. Received: data={path} with {names}")
+    if len(names) < 2 or labels is None:
+        raise ValueError(f"`conditional` and features=classifier need images with labels: in several folders, "
+                         f"whose names they are, or IDX files. Received: conditional={args.conditional}, "
+                         f"features={args.features}, data={path} without labels")
+    if labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < len(names):
+        raise ValueError(f"`data` must hold a label below {len(names)} for each of its images. Make it anew with: "
+                         f"python data.py. Received: data={path} with {labels.size} labels up to {labels.max()} for "
+                         f"{count} images")
+    return labels, names
 
 
 def split(args, count):
@@ -703,9 +712,9 @@ def classes(args):
     """
     factors = []
     for path in files(args):
-        with h5py.File(path, "r") as file:
+        with _read(args, path) as file:
             if "factors" in file:
-                factors.append(np.int64(file["factors"]))
+                factors.append(np.int64(file["factors"][:len(file["faces"])]))
     return np.concatenate(factors) if factors else np.int64(open_labels(args)[0][:, None])
 
 

@@ -46,7 +46,7 @@ def load_weights(model, path):
             if len(held) != len(model.weights):
                 raise ValueError(f"It holds {len(held)} arrays; the network has {len(model.weights)}.")
         model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # whatever HDF5 and Keras make of a broken file
         raise ValueError(f"{path} doesn't fit the {model.name} that the constants describe; the args.json beside "
                          f"`weights` tells those it was trained with.\n{error}") from None
 

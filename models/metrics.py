@@ -227,7 +227,11 @@ def feature_network(name):
     """
     if name != "inception":
         check_network(name)
-        return keras.models.load_model(name, compile=False)
+        try:
+            return keras.models.load_model(name, compile=False, safe_mode=True)  # which runs no code of the file's
+        except Exception as error:  # whatever Keras makes of a broken file
+            raise ValueError(f"`features` and `content_features` must name a .keras file that Keras can load. "
+                             f"Received: {name}. {error}") from None
     try:
         inner = keras.applications.InceptionV3(include_top=False, pooling="avg", input_shape=(299, 299, 3))
     except Exception as error:  # whatever the network between here and there has to say
