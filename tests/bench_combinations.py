@@ -52,9 +52,9 @@ def combination(number):
 
 
 def contents(snapshot):
-    """Returns {file and dataset: values} of all that a snapshot holds."""
+    """Returns {file and dataset: values} of all that the HDF5 files of a folder hold."""
     values = {}
-    for path in sorted(snapshot.iterdir()):
+    for path in sorted(snapshot.glob("*.h*5")):
         with h5py.File(path) as file:
             file.visititems(lambda name, item: values.update({f"{path.name}/{name}": item[()]})
                             if isinstance(item, h5py.Dataset) else None)
