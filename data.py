@@ -802,16 +802,22 @@ def load(args, start=0, shares=1, mine=(0,)):
     return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
 
 
+def as_script(main, *errors):
+    """Runs `main` on the words of the command line: Ctrl-C, and what a user can mend, end it with a line."""
+    import args as constants
+    script = os.path.basename(sys.argv[0])
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
+    try:
+        main(constants.parse(sys.argv[1:]))
+    except (ValueError, OSError, *errors) as error:
+        sys.exit(f"{script}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\n{script}: stopped at once by Ctrl-C. The same command goes on from what is there.")
+
+
 def main(args):
     make(args)
 
 
 if __name__ == "__main__":
-    import args as constants
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
-    try:
-        main(constants.parse(sys.argv[1:]))
-    except (ValueError, OSError) as error:
-        sys.exit(f"data.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\ndata.py: stopped by Ctrl-C. The same command goes on from what it has read.")
+    as_script(main)

@@ -296,10 +296,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
-    try:
-        main(constants.parse(sys.argv[1:]))
-    except (ValueError, OSError, callbacks.Diverged) as error:
-        sys.exit(f"gan.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\ngan.py: stopped at once by Ctrl-C. The same command goes on from the newest snapshot.")
+    data.as_script(main, callbacks.Diverged)

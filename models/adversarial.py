@@ -6,7 +6,7 @@ from models import augment, devices, latent, losses
 
 # What a random number is for. All are drawn from (seed, batch, purpose), so that a run can go on from any batch.
 (Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE, REAL_SEEN, FAKE_SEEN, SEEN_AGAIN, REPLAY,
- PENALTY, G_LABELS) = range(12)
+ PENALTY, G_LABELS, CONTENT) = range(13)
 
 
 class GAN(keras.Model):
@@ -89,8 +89,7 @@ class GAN(keras.Model):
 
     def seed(self, purpose, batch=None):
         """Returns the seed, int [2], of the random numbers that `batch` (the present one) needs for `purpose`."""
-        batch = tf.cast(self.batch if batch is None else batch, "int64")  # an int32 would draw other numbers
-        return tf.random.fold_in([self.args.seed, purpose], batch)
+        return seed(self.args, purpose, self.batch if batch is None else batch)
 
     def draw(self, count, purpose=Z, batch=None, labels=None):
         """Draws G's input: z [count, latent_dim], and behind it the classes `labels`, by default each in its turn."""
@@ -290,6 +289,11 @@ class GAN(keras.Model):
 def counter():
     """Returns an int64 variable that stands at 0, the same on all devices."""
     return keras.Variable(0, dtype="int64", trainable=False, aggregation="only_first_replica")
+
+
+def seed(args, purpose, batch):
+    """Returns the seed, int [2], of the random numbers that a batch needs for a purpose."""
+    return tf.random.fold_in([args.seed, purpose], tf.cast(batch, "int64"))  # an int32 would draw other numbers
 
 
 def seeds(networks):
