@@ -336,6 +336,13 @@ def test_content_distance_is_nothing_of_the_same_and_much_of_another(sketch):
     assert 0 < float(content.distance(photos, photos + 0.01)) < 0.05 < 0.3 < float(content.distance(photos, others))
 
 
+def test_content_is_compared_at_places_that_change_alike_in_both(sketch):
+    content = cartoon.Content(sketch.content_features)
+    photos, others, _ = triple()
+    shifted = [float(content.distance(photos, others, [0, number])) for number in (1, 1, 2)]
+    assert shifted[0] == shifted[1] != shifted[2] and float(content.distance(photos, photos, [0, 1])) == 0
+
+
 def test_a_cartoon_is_as_large_as_its_photo_and_d_judges_its_patches(sketch):
     model = models.build(sketch)
     for rows, columns in (16, 16), (24, 32), (64, 20):
@@ -379,13 +386,13 @@ def test_content_holds_g_where_it_weighs_much(sketch):
         model = models.build(override(sketch, content_weight=weight, g_learning_rate=1e-3))
         distances = [float(model.train_step(triple())["content_distance"]) for _ in range(40)]
         falls.append(distances[-1] / distances[0])
-    assert falls[1] < 0.7 < falls[0]
+    assert falls[1] < 0.8 < 0.9 < falls[0]
 
 
 def test_cartoon_pretraining_learns_content_without_d(sketch):
     model = models.build_pretraining(override(sketch, pretrain_learning_rate=1e-3))
     distances = [float(model.train_step(triple())["content_distance"]) for _ in range(40)]
-    assert distances[-1] < 0.7 * distances[0] and set(model.networks) == {"generator"} and int(model.batch) == 40
+    assert distances[-1] < 0.8 * distances[0] and set(model.networks) == {"generator"} and int(model.batch) == 40
 
 
 @pytest.mark.parametrize("changes, said", [
