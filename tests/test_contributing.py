@@ -49,7 +49,7 @@ def run(project, *command):
 
 def test_a_tip_a_network_and_a_dataset_are_added_as_readme_says(project):
     assert "2 passed" in run(project, "-m", "pytest", "-q", "-k", "gradients_are_clipped or readme_s_tips",
-                             "-p", "no:cacheprovider")
+                             "-p", "no:cacheprovider", "-n0")
     run(project, "-m", "flake8", "args.py", "data.py", "models", "tests")
     run(project, "gan.py", "Noise", "name=added", "network=linear", "clip_norm=1.0",
         *words(TINY | {"batches": 1}))

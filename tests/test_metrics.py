@@ -203,3 +203,10 @@ def test_a_keras_file_is_a_feature_network_of_gray_images_too(tmp_path, network)
 def test_a_feature_network_that_is_not_there_is_refused():
     with pytest.raises(FileNotFoundError, match="`features` must be inception, classifier, or a .keras file"):
         metrics.feature_network("nowhere.keras")
+
+
+def test_a_network_that_brings_code_is_refused(tmp_path):
+    path = tmp_path / "evil.keras"
+    keras.Sequential([keras.Input([4]), keras.layers.Lambda(lambda x: x + 1)]).save(path)
+    with pytest.raises(ValueError, match="must name a .keras file that Keras can load.*evil.keras.*unsafe"):
+        metrics.feature_network(str(path))
