@@ -10,6 +10,7 @@ import csv
 import errno
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -28,11 +29,6 @@ import data
 from models import devices, losses, metrics
 from models.adversarial import GRID
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: two runs on one name are not refused there
-    fcntl = None
-
 # What may differ when a run goes on, because it doesn't touch the mathematics.
 MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
               "generate_from", "evaluate_count", "features", "jit_compile"}
@@ -41,6 +37,7 @@ DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope",
               "conditional")
 FRAMES = 100  # of film.webp at the most: ten seconds
 SUMS = "SHA256SUMS"  # of a snapshot's files, as the command sha256sum writes and checks them
+LAST = "training.weights.h5"  # of its lines, sorted: without it, the end is missing
 WRITER = concurrent.futures.ThreadPoolExecutor(1)  # of snapshots, one after the other
 
 
@@ -71,25 +68,19 @@ def open_run(args, values):
     Raises:
         ValueError: where args.json is missing or differs, with each difference; where another process has the run
             open, with its number.
+        FileNotFoundError: where `weights` names no folder.
     """
     folder = run_folder(args)
+    if args.weights and not os.path.isdir(args.weights):
+        raise FileNotFoundError("`weights` must be a snapshot folder to start from, such as "
+                                f"runs/toyfaces/weights/000500. Received: weights={args.weights}")
     if devices.machine():
         with _shadow(folder, values) as shadow:
             yield shadow
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / ".lock", "a+")
-    try:
-        if fcntl:  # what counts is the lock, not the file: it vanishes with the process, however that ends
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise ValueError(f"{folder} is in use by process {lock.read()}. Wait for it, or choose another `name`. "
-                                 f"Received: name={args.name}") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with data.locked(folder / ".lock", f"{folder} is in use by process {{}}. Wait for it, or choose another `name`. "
+                                       f"Received: name={args.name}"):
         if (snapshots(folder) or snapshots(folder / "pretrain")) and not (folder / "args.json").exists():
             raise ValueError(f"{folder} has snapshots, but no args.json that says what they were trained with. Put it "
                              "back, or start a new run from one of them: choose another `name`, and set `weights`. "
@@ -99,10 +90,10 @@ def open_run(args, values):
         os.replace(folder / ".args.json", folder / "args.json")
         for leftover in [*folder.glob("weights/.*.tmp"), *folder.glob("pretrain/weights/.*.tmp")]:
             shutil.rmtree(leftover)  # a snapshot that a kill left half written or removed
-        yield folder
-    finally:
-        wait_for_snapshots()  # while the run is ours
-        lock.close()
+        try:
+            yield folder
+        finally:
+            wait_for_snapshots()  # while the run is ours
 
 
 @contextlib.contextmanager
@@ -163,16 +154,16 @@ def snapshots(folder):
 
 def damaged(snapshot):
     """Returns the name of a file of a snapshot folder that isn't as it was written, else None; one without SHA256SUMS,
-    of an older version or of other people, passes.
+    of an older version or of other people, passes, and so do files that it doesn't name.
     """
     if not (snapshot / SUMS).exists():
         return None
     lines = (snapshot / SUMS).read_text(errors="replace").splitlines()
     noted = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in sorted(noted.keys() | {path.name for path in snapshot.glob("*.h5")}):
-        if not (snapshot / name).is_file() or noted.get(name) != _digest(snapshot / name):
-            return name or SUMS
-    return None
+    if LAST not in noted:
+        return SUMS
+    return next((name for name, digest in noted.items()
+                 if not (snapshot / name).is_file() or digest != _digest(snapshot / name)), None)
 
 
 def _digest(path):
@@ -202,18 +193,19 @@ def newest(folder):
     return next(undamaged(folder), None)
 
 
-def snapshots_of(args, values):
+def snapshots_of(args, values, count=None):
     """Returns the run's snapshot folders, oldest first; where nothing is to be trained and `weights` is set, that one.
 
     Args:
         values: the constants as a dict, see args.constants.
+        count: of the newest, None = all.
 
     Raises:
         FileNotFoundError, ValueError: where there is none, or the run was begun with other constants.
     """
     run = run_folder(args)
     refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid"})
-    found = [args.weights] if args.weights and not args.batches else [*undamaged(run)][::-1]
+    found = [args.weights] if args.weights and not args.batches else [*itertools.islice(undamaged(run), count)][::-1]
     for snapshot in found[:1]:  # another run's weights must be drawn from as that run does
         begun = pathlib.Path(snapshot).resolve().parent.parent
         refuse_other_constants(begun, {name: values[name] for name in DRAWN_WITH})
@@ -268,11 +260,11 @@ def save_snapshot(target, networks, state):
                       str(temporary))
     for name, network in networks.items():
         network.save_weights(temporary / f"{name}.weights.h5")
-    with h5py.File(temporary / "training.weights.h5", "w") as file:
+    with h5py.File(temporary / LAST, "w") as file:
         for name, arrays in state.items():
             for index, array in enumerate(arrays):
                 file[f"{name}/{index}"] = array
-    (temporary / SUMS).write_text("".join(f"{_digest(path)}  {path.name}\n" for path in temporary.glob("*.h5")))
+    (temporary / SUMS).write_text("".join(f"{_digest(path)}  {path.name}\n" for path in sorted(temporary.glob("*.h5"))))
     if target.exists():
         shutil.rmtree(target)  # a damaged one, now that there is a good one of the same batch
     os.replace(temporary, target)
@@ -292,7 +284,7 @@ def load_snapshot(model, snapshot):
     try:
         for name, network in model.networks.items():
             network.load_weights(snapshot / f"{name}.weights.h5")
-        with h5py.File(snapshot / "training.weights.h5", "r") as file:
+        with h5py.File(snapshot / LAST, "r") as file:
             for name, variables in model.state.items():
                 for index, variable in enumerate(variables):
                     variable.assign(file[f"{name}/{index}"][()])
@@ -531,7 +523,8 @@ class SwapCheckpoints(keras.callbacks.Callback):
     def _swap(self, batch):
         wait_for_snapshots()
         older = [path for path in snapshots(self.folder) if int(path.name) < batch
-                 and int(path.name) % self.args.dump_every == 0]  # not one that was saved because the user stopped
+                 and int(path.name) % self.args.dump_every == 0  # not one that was saved because the user stopped
+                 and not damaged(path)]
         if not older:
             return
         chance = np.random.default_rng([self.args.seed, batch])
@@ -634,7 +627,8 @@ class DumpWeights(Dump):
 
     def _write(self, target, state):
         save_snapshot(target, self.copies, state)
-        *older, _ = kept = snapshots(self.folder)
+        # None beyond it: such are damaged, as the run would have gone on from them, and will be written anew.
+        *older, _ = kept = [path for path in snapshots(self.folder) if int(path.name) <= int(target.name)]
         if self.args.swap_every:  # what a stop left must not push out what a swap would take
             stops = [path for path in kept if int(path.name) % self.args.dump_every]
             kept = [path for path in kept if path not in stops]
@@ -718,10 +712,15 @@ class StopWhereNotFinite(Dump):
     def _start_anew(self, batch):
         """Returns how to start anew from the newest snapshot that is no later than `batch`."""
         wait_for_snapshots()
-        good = [path for path in snapshots(self.folder) if int(path.name) <= batch]
+        older = [path for path in snapshots(self.folder)[::-1] if int(path.name) <= batch]
+        good = next((path for path in older if not damaged(path)), None)
         if not good or "discriminator" not in self.model.networks:
             return "a new start under another name"
-        return f"a new start from weights before it, name=another weights={good[-1]}"
+        return f"a new start from weights before it, name=another weights={good}"
+
+    def _start_before(self, batch):
+        """Returns the same for a failure that was on its way for the last three windows."""
+        return self._start_anew(batch - 3 * self.args.watch_batches)
 
     def _stop(self, batch, what):
         line = (f"Batch {batch}: {what}, so the run is lost. Try lower learning rates and {self._start_anew(batch)} "
@@ -779,7 +778,6 @@ class FailureWatch(StopWhereNotFinite):
     def sick_images(self, batch, images):
         """Returns {alarm: its line} of a sample grid, each number beside that of real images."""
         args, alarms = self.args, {}
-        older = self._start_anew(batch - 3 * args.watch_batches)
         contrast, ends, spread, nearest = self._look(images)
         real_contrast, real_ends, real_spread, real_nearest = self.real
         if len(images) > 1 and real_nearest < args.watch_alike:
@@ -788,13 +786,14 @@ class FailureWatch(StopWhereNotFinite):
         if contrast < args.watch_contrast * real_contrast:
             color = "black" if np.mean(images) < -0.9 else "one uniform colour"
             alarms["uniform"] = (f"samples are {color}, with {contrast / real_contrast:.2f} of the contrast of real "
-                                 f"images: G tricks D with garbage. Try lower learning rates and {older}, or a deeper "
-                                 "D (discriminator_filters) and a new run [forcecore 5; cartoon 4]")
+                                 "images: G tricks D with garbage. Try lower learning rates and "
+                                 f"{self._start_before(batch)}, or a deeper D (discriminator_filters) and a new run "
+                                 "[forcecore 5; cartoon 4]")
         elif len(images) > 1 and "data" not in alarms and (
                 alike := min(spread / real_spread, nearest / real_nearest)) < args.watch_diversity:
             alarms["collapse"] = (f"samples are alike, by {alike:.2f} as different as real images: modes are lost. Try "
-                                  f"lower learning rates and {older}, feature_matching=100.0, or minibatch_kernels=100 "
-                                  "[scratch 3]")
+                                  f"lower learning rates and {self._start_before(batch)}, feature_matching=100.0, or "
+                                  "minibatch_kernels=100 [scratch 3]")
         if ends - real_ends > args.watch_saturated * (1 - real_ends):
             alarms["saturated"] = (f"samples are saturated: {ends:.0%} of their values are near -1 or 1, of real "
                                    f"images' {real_ends:.0%}, and tanh has no slope there. Lower g_learning_rate "
@@ -823,14 +822,13 @@ class FailureWatch(StopWhereNotFinite):
     def sick_losses(self, batch, medians):
         """Returns {alarm: its line} of the losses, whose zones are those of the cross-entropy."""
         args, alarms = self.args, {}
-        older = self._start_anew(batch - 3 * args.watch_batches)
         if args.loss != "cross_entropy":
             return alarms
         names = "d_loss_real", "d_loss_fake", "g_loss"
         lost = [f"{name} {medians[name][-1]:.1f}" for name in names if medians[name][-1] > args.watch_lost]
         if lost:
             alarms["lost"] = (f"{' and '.join(lost)} stays over {args.watch_lost:.0f}: the run is lost. Try lower "
-                              f"learning rates and {older} [forcecore 5]")
+                              f"learning rates and {self._start_before(batch)} [forcecore 5]")
         ahead = np.mean([medians[name][-1] - cost for name, cost in label_costs(args).items()])
         if ahead < args.watch_d_loss:
             alarms["d wins"] = (f"D's loss is near 0, {ahead:.3f} above what its labels cost: it is too strong, and G "
@@ -847,7 +845,8 @@ class FailureWatch(StopWhereNotFinite):
             bad = max(args.watch_g_rising, g_loss[0] * args.watch_trend)
             if len(steps) > 1 and (steps > 0).all() and g_loss[-1] > bad:
                 alarms["g rises"] = (f"G's loss rises, {trend}: such runs diverged. Try a higher g_learning_rate, "
-                                     f"never above D's, or a lower d_learning_rate, and {older} [forcecore 5]")
+                                     "never above D's, or a lower d_learning_rate, and "
+                                     f"{self._start_before(batch)} [forcecore 5]")
             bad = min(args.watch_g_fooled, g_loss[0] / args.watch_trend)
             if len(steps) > 1 and (steps < 0).all() and g_loss[-1] < bad:
                 alarms["g falls"] = (f"G's loss falls steadily, {trend}: it fools D with garbage. A deeper D "

@@ -4,7 +4,7 @@
 args.py. The file holds
 
     faces     uint8 [count, rows, columns, channels], contiguous and uncompressed, in an order drawn by `seed`
-    labels    where the images lie in several folders: uint16 [count], an index into label_names, text
+    labels    where the images lie in several folders, up to 65,536: uint16 [count], an index into label_names, text
     factors   of toy faces: uint8 [count, 4], see models/toyfaces.py
     photos    where `photos` is set: uint8 [count, rows, columns, channels], what G turns into images like `faces`
     smoothed  the same: the `faces`, their edges blurred, which D learns to call fake [Chen 2018 s3.2.1]
@@ -26,7 +26,9 @@ import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
+import unicodedata
 import warnings
 import zlib
 
@@ -36,7 +38,12 @@ from PIL import Image, ImageFilter, ImageOps
 
 from models import toyfaces
 
-LABELS = 2 ** 16      # at the most: they are uint16
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: there two processes on one file are not kept apart
+    fcntl = None
+
+LABELS = 2 ** 16      # at the most: they are uint16; where images lie in more folders, they have none
 CHUNK = 256           # images a worker decodes at a time: 3 MB at 64x64
 IDX_MAGIC = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
 
@@ -74,6 +81,46 @@ def save_grid(images, path, columns):
     save_png(grid.reshape(count // columns * height, columns * width, channels), path)
 
 
+# ---- files
+
+@contextlib.contextmanager
+def locked(path, refusal=""):
+    """Keeps the file `path` for this process, whose number stands in it, until the end. It waits for one that has it.
+
+    What counts is the lock, not the file: it goes with the process, however that ends.
+
+    Args:
+        refusal: what to say instead of waiting, with {} for the number of the process that has it.
+
+    Raises:
+        ValueError: with the refusal.
+    """
+    held = False
+    while not held:
+        lock = open(path, "a+")
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            other = lock.read()
+            if refusal:
+                raise ValueError(refusal.replace("{}", other)) from None
+            print(f"Waiting for process {other}, which is at the same", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # the other has removed it in the end
+            held = os.path.samestat(os.stat(path), os.fstat(lock.fileno()))
+    try:
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the folder may be gone
+            os.remove(path)
+        lock.close()
+
+
 # ---- one file -> one image
 
 def is_folder_name(name):
@@ -83,7 +130,8 @@ def is_folder_name(name):
 
 def printable(text):
     """Returns text in which what can't be shown is escaped: a newline, a byte of a file's name that is no UTF-8."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() or unicodedata.category(char) == "Zs" else ascii(char)[1:-1]
+                   for char in text)  # Zs: spaces, also those of Japanese and French
 
 
 def _to_bytes(image, channels):
@@ -154,7 +202,7 @@ def read_chunk(paths, image_shape, crop, part=""):
 
     Where `part` names a file, that holds what was found, so that a second call needn't read them again.
     """
-    if os.path.exists(part):
+    with contextlib.suppress(Exception):  # it isn't there, or broken: then they are read anew
         with np.load(part) as held:
             return held["images"], held["read"].tolist(), dict(zip(held["skipped"].tolist(), held["why"].tolist()))
     images, read, skipped = [], [], {}
@@ -191,21 +239,48 @@ def _alone(function):
             main.__file__ = path
 
 
+def _end_with_parent():
+    """Lets a worker end when the process that started it is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: os._exit(parent.join() or 1), daemon=True).start()
+
+
+@contextlib.contextmanager
+def _without_ctrl_c():
+    """Processes that are started within don't get Ctrl-C, which is for the first; there it waits until the end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def in_parallel(function, tasks):
-    """Yields function(*task) of every task, in order, from as many processes as there are cores."""
+    """Yields function(*task) of every task, in order, from as many processes as there are cores.
+
+    Raises:
+        OSError: where one of them was killed.
+    """
     tasks = collections.deque(tasks)
     workers = min(os.cpu_count() or 1, len(tasks))
     if workers < 2:
         yield from (function(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process in which TensorFlow runs may hang
-    quiet = signal.signal, (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
-    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, context, *quiet) as pool:
+    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         running = collections.deque()
-        while tasks or running:
-            while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
-                running.append(pool.submit(function, *tasks.popleft()))
-            yield running.popleft().result()
+        try:
+            while tasks or running:
+                while tasks and len(running) < 3 * workers:  # bounded: results must not pile up
+                    with _without_ctrl_c():
+                        running.append(pool.submit(function, *tasks.popleft()))
+                yield running.popleft().result()
+        except concurrent.futures.BrokenExecutor:
+            raise OSError(f"One of the {workers} processes that make images was killed, perhaps for want of memory. "
+                          "The same command goes on from what is there") from None
 
 
 # ---- files -> files
@@ -287,6 +362,7 @@ def _files(args, paths, attributes):
     """Reads image files; the name of an image's folder is its label where there are several folders."""
     folder_of = {path: os.path.basename(os.path.dirname(os.path.abspath(path))) for path in paths}
     folders = sorted(set(folder_of.values()))
+    numbers, labelled = {folder: number for number, folder in enumerate(folders)}, 1 < len(folders) <= LABELS
     paths = [paths[index] for index in _shuffled(len(paths), args)]
     skipped = 0
     progress = _Progress(len(paths))
@@ -301,10 +377,12 @@ def _files(args, paths, attributes):
             print(f"\rskipped {printable(path)}: {printable(why)}".ljust(50))  # over the line of the progress
         skipped += len(bad)
         progress.add(len(read) + len(bad))
-        labels = [folders.index(folder_of[path]) for path in read]
-        yield images, {"labels": np.uint16(labels)} if len(folders) > 1 else {}
+        labels = [numbers[folder_of[path]] for path in read]
+        yield images, {"labels": np.uint16(labels)} if labelled else {}
     attributes["skipped"] = skipped
-    if len(folders) > 1:
+    if skipped == len(paths):
+        shutil.rmtree(parts)  # there is nothing in it
+    if labelled:
         attributes["label_names"] = [printable(folder) for folder in folders]
 
 
@@ -415,8 +493,8 @@ def find(args):
 
 
 def find_files(pattern):
-    """Returns the sorted paths of the files that a glob matches. Where it says `**`, links to folders aren't followed,
-    as glob would, even in a circle; nor are hidden folders.
+    """Returns the sorted paths of the files that a glob matches. Where it says `**`, no link to a folder is followed,
+    as glob would, even in a circle, nor hidden folders; a folder that the rest of the pattern names may be a link.
     """
     pattern += "/*" if pattern.endswith("/**") or pattern == "**" else ""
     deep = re.fullmatch(r"(|.*?/)\*\*/(.*)", pattern, re.DOTALL)
@@ -509,38 +587,45 @@ def make(args):
     attributes = {name: getattr(args, name) for name in ("images", "crop", "dataset_size", "seed", "max_int")}
     attributes["images"] = printable(args.images)
     os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
-    temporary = f"{args.data}.{os.getpid()}.tmp"
-    try:
-        with h5py.File(temporary, "w") as file:
-            attributes["duplicates"] = _write(file, "faces", source(args, paths, attributes), args)
-            faces = file["faces"]
-            print(f"{len(faces)} images kept, {attributes['duplicates']} exact duplicates dropped, "
-                  f"{attributes.get('skipped', 0)} files skipped")
-            if args.photos:
-                attributes["photos"] = printable(args.photos)
-                _write(file, "photos", ((images, {}) for images, _ in _files(args, photo_paths, {})), args)
-                smoothed = file.create_dataset("smoothed", faces.shape, "uint8")
-                for row in range(len(faces)):
-                    smoothed[row] = smooth_edges(faces[row])
-                print(f"{len(file['photos'])} photos kept; {len(faces)} images smoothed along their edges")
-            if label_names := attributes.pop("label_names", None):
-                longest = max(len(name.encode()) for name in label_names)
-                file.create_dataset("label_names", data=[name.encode() for name in label_names],
-                                    dtype=h5py.string_dtype("utf-8", longest))
-            # Text of a fixed length: of what is said to be long in a damaged file, HDF5 would take all the memory.
-            file.attrs.update({name: np.bytes_(value.encode()) if isinstance(value, str) else value
-                               for name, value in attributes.items()})
-            done = f"{args.data}: {len(faces)} images of {'x'.join(map(str, args.image_shape))}"
-        os.replace(temporary, args.data)
-        _remove_parts(args)
-    except ValueError:
-        _remove_parts(args)
-        raise
-    finally:  # what was read stays for the next try, where a stop or a full disk ended this one
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with locked(f"{args.data}.lock"):
+        temporary = f"{args.data}.{os.getpid()}.tmp"
+        try:
+            done = _fill(args, temporary, source(args, paths, attributes), photo_paths, attributes)
+            os.replace(temporary, args.data)
+            _remove_parts(args)
+        except OSError as error:
+            if error.errno:  # that the disk is full, HDF5 says in five lines
+                raise OSError(error.errno, os.strerror(error.errno), error.filename or args.data) from None
+            raise
+        finally:  # what was read stays for the next try, where a stop or a full disk ended this one
+            if os.path.exists(temporary):
+                os.remove(temporary)
     print(done)
     return args.data
+
+
+def _fill(args, path, chunks, photo_paths, attributes):
+    """Writes the HDF5 file `path` of what a source yields, of the photos, and of `attributes`; returns what to say."""
+    with h5py.File(path, "w") as file:
+        attributes["duplicates"] = _write(file, "faces", chunks, args)
+        faces = file["faces"]
+        print(f"{len(faces)} images kept, {attributes['duplicates']} exact duplicates dropped, "
+              f"{attributes.get('skipped', 0)} files skipped")
+        if args.photos:
+            attributes["photos"] = printable(args.photos)
+            _write(file, "photos", ((images, {}) for images, _ in _files(args, photo_paths, {})), args)
+            smoothed = file.create_dataset("smoothed", faces.shape, "uint8")
+            for row in range(len(faces)):
+                smoothed[row] = smooth_edges(faces[row])
+            print(f"{len(file['photos'])} photos kept; {len(faces)} images smoothed along their edges")
+        if label_names := attributes.pop("label_names", None):
+            longest = max(len(name.encode()) for name in label_names)
+            file.create_dataset("label_names", data=[name.encode() for name in label_names],
+                                dtype=h5py.string_dtype("utf-8", longest))
+        # Text of a fixed length: of what is said to be long in a damaged file, HDF5 would take all the memory.
+        file.attrs.update({name: np.bytes_(value.encode()) if isinstance(value, str) else value
+                           for name, value in attributes.items()})
+        return f"{args.data}: {len(faces)} images of {'x'.join(map(str, args.image_shape))}"
 
 
 # ---- HDF5 -> batches
@@ -554,10 +639,13 @@ def _no_faces(args, error):
 def _read(args, path):
     """Opens an HDF5 of `data` to be read; whatever HDF5 makes of a broken one is a ValueError."""
     try:
+        open(path, "rb").close()  # where that may not be, HDF5 says so in other words
         with h5py.File(path, "r") as file:
             yield file
+    except PermissionError:
+        raise
     except Exception as error:
-        raise _no_faces(args, error) from None
+        raise _no_faces(args, f"{path}: {error}") from None
 
 
 def files(args):
@@ -577,7 +665,10 @@ def attributes(args):
 
 
 def fingerprint(args):
-    """Returns what tells the images of `data` from others, and in another order: 16 hexadecimal digits."""
+    """Returns what tells the images of `data` from others, and in another order: 16 hexadecimal digits.
+
+    The digest that `make` noted in the file is trusted: who writes other images into it, must remove it.
+    """
     open_faces(args)
     digest = hashlib.blake2b(digest_size=8)
     for path in files(args):
@@ -806,11 +897,13 @@ def as_script(main, *errors):
     """Runs `main` on the words of the command line: Ctrl-C, and what a user can mend, end it with a line."""
     import args as constants
     script = os.path.basename(sys.argv[0])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # gan.py has none while it imports TensorFlow
+    sys.stdout = sys.stdout or open(os.devnull, "w")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         main(constants.parse(sys.argv[1:]))
     except (ValueError, OSError, *errors) as error:
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"\n{script}: {error}")  # below a line of progress
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: stopped at once by Ctrl-C. The same command goes on from what is there.")
 

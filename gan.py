@@ -11,6 +11,8 @@ import zlib
 
 os.environ["KERAS_BACKEND"] = "tensorflow"             # the train step is written for it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow's notes at its start would hide ours
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)       # Ctrl-C among the imports ends them without their tracebacks
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
@@ -37,7 +39,7 @@ def load_weights(model, path):
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There are no weights to load for the {model.name}. Received: {path}")
+        raise FileNotFoundError(f"There are no weights, or no more, to load for the {model.name}. Received: {path}")
     try:
         if path.name.endswith(".weights.h5"):
             with h5py.File(path) as file:  # Keras would leave out, without a word, what the network has no layer for
@@ -56,9 +58,8 @@ def load_networks(gan, folder):
     folder = pathlib.Path(folder)
     if name := callbacks.damaged(folder):
         raise ValueError(f"A snapshot must be as it was written, and {folder / name} isn't. Take another")
-    for name in LEGACY:
-        legacy = folder / LEGACY[name]
-        load_weights(gan.networks[name], legacy if legacy.exists() else folder / f"{name}.weights.h5")
+    for name, legacy in LEGACY.items():
+        load_weights(gan.networks[name], folder / (legacy if (folder / legacy).exists() else f"{name}.weights.h5"))
     if gan.generator_ema:
         averaged = folder / "generator_ema.weights.h5"
         if averaged.exists():
@@ -167,7 +168,7 @@ def generate(args):
     Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone. Where G turns
     photos into images, it turns those of `generate_from`.
     """
-    snapshot = callbacks.snapshots_of(args, constants.constants(args))[-1]
+    snapshot, = callbacks.snapshots_of(args, constants.constants(args), 1)
     classes = callbacks.classes_of(args, snapshot)
     gan = models.build(args, len(classes))
     load_networks(gan, snapshot)
@@ -207,7 +208,7 @@ def evaluate(args, real=None):
     Returns {snapshot, or "real": {score: value}}.
     """
     run, count = callbacks.run_folder(args), args.evaluate_count
-    snapshots = callbacks.snapshots_of(args, constants.constants(args))
+    snapshots = callbacks.snapshots_of(args, constants.constants(args) | {"fingerprint": data.fingerprint(args)})
     network, train, test, true = real or callbacks.look_at_real(args)
     suffix = f"_{pathlib.Path(args.features).stem}_{f'{count // 1000}k' if count % 1000 == 0 else count}"
 
@@ -219,9 +220,8 @@ def evaluate(args, real=None):
     rows = random.permutation(len(train.images))[:count]
     floor = scores(metrics.Seen(*(part if part is None else part[rows] for part in train)))
     floor["memorization" + suffix] = 0.5  # these are copies; of other real images each second pair is nearer
-    # In their true shares, where there are classes.
     chosen = random.permutation(data.open_labels(args)[0][data.split(args, len(data.open_faces(args)))[0]]) \
-        if args.conditional else None
+        if args.conditional else None  # classes in their true shares
     for snapshot in snapshots:
         label, held = callbacks.label_of(args, snapshot), callbacks.read_scores(run)
         gan = models.build(args, len(callbacks.classes_of(args, snapshot)))

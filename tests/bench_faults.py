@@ -47,9 +47,10 @@ def finish(program, *changes):
 
 
 def kill(process, seconds):
-    """Kills a process and its children after `seconds`; returns whether it was still there."""
+    """Kills a process and its children after `seconds`; returns whether it was still there, else it must be well."""
     try:
-        process.wait(seconds)
+        if process.wait(seconds):
+            raise RuntimeError(f"{process.args} ended with {process.returncode}, though nobody killed it")
         return False
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)

@@ -174,6 +174,32 @@ def test_where_all_snapshots_are_damaged_none_is_overwritten(toys, tiny):
         gan.load_networks(models.build(tiny()), "runs/toyfaces/weights/000002")
 
 
+def test_damaged_snapshots_push_no_whole_ones_out(toys, tiny):
+    gan.train_gan(tiny(dump_every=1))
+    for batch in "000003", "000004":
+        flip_a_bit(toys / f"runs/toyfaces/weights/{batch}/generator.weights.h5")
+    gan.train_gan(tiny(batches=3, dump_every=1, keep_snapshots=2, archive_every=0))
+    assert names(toys / "runs/toyfaces/weights") == ["000002", "000003", "000004"]
+    assert callbacks.newest(toys / "runs/toyfaces").name == "000003"
+
+
+def test_nothing_is_started_from_a_damaged_snapshot(toys, tiny):
+    gan.train_gan(tiny(dump_every=1))
+    run = toys / "runs/toyfaces"
+    flip_a_bit(run / "weights/000003/discriminator.weights.h5")
+    watch = callbacks.FailureWatch(tiny(), run)
+    watch.set_model(models.build(tiny()))
+    assert watch._start_anew(3).endswith("/runs/toyfaces/weights/000002")
+
+
+def test_a_file_that_the_user_put_beside_a_snapshot_stays(toys, tiny):
+    gan.train_gan(tiny(batches=2))
+    own = toys / "runs/toyfaces/weights/000002/mine.h5"
+    own.write_text("notes")
+    gan.train_gan(tiny())
+    assert own.read_text() == "notes"
+
+
 def test_checksums_are_those_of_sha256sum(toys, tiny):
     gan.train_gan(tiny(batches=2))
     snapshot = toys / "runs/toyfaces/weights/000002"

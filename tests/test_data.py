@@ -2,9 +2,11 @@ import glob
 import gzip
 import os
 import signal
+import pathlib
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import h5py
@@ -161,6 +163,61 @@ def test_a_kill_costs_no_part_that_was_read(here):
         assert len(whole["faces"]) == 3 * data.CHUNK
         assert all((resumed[name][()] == whole[name][()]).all() for name in ("faces", "labels", "label_names"))
     assert sorted(os.listdir()) == ["data.hdf5", "in", "whole.hdf5"]
+
+
+def test_what_a_kill_left_broken_is_read_anew(here):
+    for index in range(3):
+        draw(f"in/{index}.png")
+    paths, part = data.find_files("in/*"), str(here / "part.npz")
+    whole, *_ = data.read_chunk(paths, (8, 8, 3), "center", part)
+    for content in b"", open(part, "rb").read()[:300]:
+        pathlib.Path(part).write_bytes(content)
+        assert (data.read_chunk(paths, (8, 8, 3), "center", part)[0] == whole).all()
+        assert os.path.getsize(part) > 300
+
+
+def test_what_was_read_of_the_images_stays_where_the_photos_are_none(here):
+    draw("in/a.png"), draw("in/b.png")
+    pathlib.Path("photo.png").write_text("no image")
+    with pytest.raises(ValueError, match="`photos` matches no usable image"):
+        data.make(small(photos="photo.png"))
+    assert len(glob.glob("data.hdf5.*.parts/*.npz")) == 1
+    draw("in/c.png")
+    os.replace("in/c.png", "photo.png")
+    data.make(small(photos="photo.png"))
+    assert sorted(os.listdir()) == ["data.hdf5", "in", "photo.png"]
+
+
+def test_two_make_one_file_one_after_the_other(here, capsys):
+    draw("in/a.png"), draw("in/b.png")
+    code = "import sys, data\nwith data.locked('data.hdf5.lock'):\n    print('held', flush=True); sys.stdin.readline()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                             env=os.environ | {"PYTHONPATH": os.path.dirname(data.__file__)})
+    assert other.stdout.readline() == "held\n"
+    threading.Timer(1, lambda: other.stdin.close()).start()
+    data.make(small())
+    assert f"Waiting for process {other.pid}" in capsys.readouterr().out and other.wait() == 0
+    assert sorted(os.listdir()) == ["data.hdf5", "in"]
+
+
+def test_workers_end_with_the_process_that_started_them(here):
+    code = ("import multiprocessing, os, time, data\nif __name__ == '__main__':\n    os.cpu_count = lambda: 2\n"
+            "    for _ in data.in_parallel(data.toy_chunk, [(index, 8, 0) for index in range(10 ** 6)]):\n"
+            "        print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+            "        time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+                               env=os.environ | {"PYTHONPATH": os.path.dirname(data.__file__)})
+    workers = [int(number) for number in process.stdout.readline().split()]
+    process.kill()
+    process.wait()
+    assert len(workers) == 2
+    for number in workers:
+        for _ in range(100):
+            if not os.path.exists(f"/proc/{number}") or " Z " in pathlib.Path(f"/proc/{number}/stat").read_text():
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("a worker outlived its parent")
 
 
 def test_exact_duplicates_are_dropped_and_counted(here, capsys):

@@ -26,7 +26,7 @@ def start(program, *changes, **options):
 
 
 @pytest.mark.parametrize("kind", bench_fuzz.KINDS)
-def test_broken_files_end_in_a_message(kind, monkeypatch):
+def test_broken_files_end_in_a_message(kind):
     share, *_ = bench_fuzz.KINDS[kind]
     taken, refused = bench_fuzz.fuzz(kind, max(30, round(share * 400)), seed=7)
     assert taken + refused >= 30 and refused
@@ -134,12 +134,13 @@ def test_a_folder_that_may_not_be_written_is_named(here):
 
 
 @pytest.mark.parametrize("program", ["gan.py", "data.py"])
-def test_an_impatient_user_gets_a_line(here, program, tiny):
+def test_an_impatient_user_gets_a_line(here, program):
     """Ctrl-C while images are made."""
     running = start(program, "ToyFaces", "dataset_size=20000", start_new_session=True)
     said = ""
     while "/20000 images" not in said:
-        said += running.stdout.read(1)
+        assert (char := running.stdout.read(1)), said  # it has ended too early
+        said += char
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to the processes that draw too
     said += running.communicate(timeout=60)[0]
     assert running.returncode in (1, 130) and "Traceback" not in said and "stopped" in said, said[-2000:]

@@ -116,7 +116,7 @@ def test_weights_start_a_new_run_from_an_older_one(toys, tiny):
 
 
 @pytest.mark.parametrize("make, said", [
-    (lambda path: None, "There are no weights to load for the generator. Received: .*bad"),
+    (lambda path: None, "There are no weights, or no more, to load for the generator. Received: .*bad"),
     (lambda path: path.write_text("text"), "doesn't fit the generator"),
     (lambda path: models.build(constants.override(constants.Args, generator_filters=(8, 8, 8, 8)))
      .generator.save_weights(path), "doesn't fit the generator"),
@@ -275,12 +275,29 @@ def test_scores_of_another_snapshot_or_of_other_images_are_replaced(here, tiny, 
     first = callbacks.read_scores(here / "runs/toyfaces")
     if changed == "snapshot":
         shutil.rmtree("runs/toyfaces/weights")
-        gan.main(scored(tiny, batches=2, seed=1, evaluate_count=0, name="other"))
+        gan.main(scored(tiny, batches=2, g_learning_rate=0.01, evaluate_count=0, name="other"))
         shutil.move("runs/other/weights", "runs/toyfaces/weights")
     else:
         with h5py.File("toyfaces.hdf5", "r+") as file:
             file["faces"][:] = file["faces"][()][::-1]
     assert gan.evaluate(scored(tiny))["000002"]["fd_classifier_20"] != first["000002"]["fd_classifier_20"]
+
+
+def test_a_run_is_scored_on_its_own_images_and_its_weights_on_any(here, tiny, quick_classifier):
+    gan.main(scored(tiny, batches=2))
+    before = (here / "runs/toyfaces/scores.csv").read_text()
+    data.make(scored(tiny, seed=1))
+    with pytest.raises(ValueError, match="runs/toyfaces was begun with other images than `data` holds now"):
+        gan.evaluate(scored(tiny))
+    assert (here / "runs/toyfaces/scores.csv").read_text() == before
+    gan.evaluate(scored(tiny, name="elsewhere", batches=0, weights="runs/toyfaces/weights/000002"))
+    assert len(callbacks.read_scores(here / "runs/elsewhere")) == 2
+
+
+def test_weights_that_are_no_folder_are_named_and_leave_none(here, tiny):
+    with pytest.raises(FileNotFoundError, match="`weights` must be a snapshot folder.*weights=runs/nowhere"):
+        gan.main(tiny(weights="runs/nowhere"))
+    assert not (here / "runs").exists()
 
 
 def test_classes_are_scored_in_their_true_shares(here, tiny, quick_classifier, monkeypatch):
