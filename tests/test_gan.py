@@ -344,7 +344,9 @@ def test_a_classifier_of_other_images_is_not_taken(here, tiny, quick_classifier,
     assert "Training a classifier" not in capsys.readouterr().out
     os.remove("toyfaces.hdf5")
     data.make(scored(tiny, seed=1))
-    gan.evaluate(scored(tiny, batches=2))
+    with pytest.raises(ValueError, match="begun with other images"):
+        gan.evaluate(scored(tiny, batches=2))
+    gan.main(scored(tiny, batches=2, name="other", seed=1))
     assert "Training a classifier" in capsys.readouterr().out
 
 
