@@ -893,3 +893,10 @@ class StopOnSignal(keras.callbacks.Callback):
         if devices.reduced("SUM", bool(self.received)):  # all machines stop after the same batch
             self.received = self.received or signal.SIGTERM
             self.model.stop_training = True
+
+
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar, but one that stays, where a run is stopped, at the batch it came to: Keras' jumps to the last."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progbar.update(self.seen, list((logs or {}).items()), finalize=True)

@@ -90,8 +90,8 @@ def fit(args, model, folder, batches, dumps):
         raise ValueError(f"The machines of TF_CONFIG stand at other batches: {folder} must be the same folder on all. "
                          f"Received: batch {start} here")
     with callbacks.StopOnSignal() as stop, devices.watched():
-        model.fit(devices.distribute(functools.partial(data.load, args, start)), epochs=1, shuffle=False,
-                  steps_per_epoch=batches - start, callbacks=[*(dump(args, folder) for dump in dumps), stop])
+        model.fit(devices.distribute(functools.partial(data.load, args, start)), steps_per_epoch=batches - start,
+                  shuffle=False, callbacks=[*(dump(args, folder) for dump in dumps), stop, callbacks.ProgressBar()])
     if stop.received:
         print(f"\nStopped by {signal.Signals(stop.received).name} after batch {model.batch.numpy()}, which is saved in "
               f"{folder}. The same command goes on from there.")

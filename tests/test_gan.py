@@ -81,6 +81,7 @@ def test_a_signal_finishes_the_batch_saves_and_says_how_to_go_on(toys, tiny, num
     said += process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number
     batch = re.search(rf"Stopped by {number.name} after batch (\d+), which is saved in runs/toyfaces", said).group(1)
+    assert "100000/100000" not in said  # nor does the bar claim more
     assert [snapshot.name for snapshot in callbacks.snapshots(run)] == [f"{int(batch):06d}"]
     model = gan.train_gan(tiny(batches=int(batch) + 1, dump_every=1000, archive_every=0))
     assert int(model.batch) == int(batch) + 1
