@@ -890,7 +890,9 @@ def load(args, start=0, shares=1, mine=(0,)):
         open_faces(args, "photos")
         signature = signature, signature, signature
     generator = functools.partial(batches, args, start, args.conditional, shares, mine)
-    return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing here needs it, and its thread can hold up the end for half a minute
+    return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2).with_options(options)
 
 
 def as_script(main, *errors):

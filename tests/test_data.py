@@ -466,6 +466,10 @@ def test_load_gives_floats_between_minus_one_and_one(numbered):
     assert -1 <= batch.numpy().min() <= batch.numpy().max() <= 1
 
 
+def test_no_tuning_thread_holds_up_the_end_of_a_training(numbered):
+    assert data.load(small()).options().autotune.enabled is False
+
+
 def test_several_files_read_as_one(here):
     for shard, count in enumerate((3, 5, 2)):
         for index in range(count):
