@@ -91,6 +91,7 @@ TIPS = {
     "D of equal depths": (1, {"discriminator_filters": (64, 64, 64, 64)}),
     "no batch norm at all": (1, {"batch_norm": "none"}),
     "no mirrored images": (1, {"flip": False}),
+    "mixed bfloat16": (4, {"precision": "mixed_bfloat16"}),  # no tip, but it should change nothing
 }
 # The baseline's labels are two-sided here, as the preset's.
 TOYS = {BASELINE: (2, {}), "one-sided labels, .9 and 0": (2, {"real_labels": (0.9, 0.9), "fake_labels": (0.0, 0.0)})}
