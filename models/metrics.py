@@ -270,7 +270,8 @@ def inner_network(name):
     else:
         path, layer = name.rsplit(":", 1)
         network = feature_network(path)
-    for part in [network] if holds(network) else network.layers[1:]:  # else a chain, one of which holds the layer
+    chain = [part for part in network.layers if not isinstance(part, keras.layers.InputLayer)]
+    for part in [network] if holds(network) else chain:  # one of which holds the layer
         if holds(part):
             found = keras.Model(images, keras.Model(part.inputs, part.get_layer(layer).output)(x))
             found.trainable = False

@@ -1,9 +1,14 @@
 """Scores: golden values, other libraries', and the direction in which they move when images get worse."""
+import os
+import pathlib
+
+import h5py
 import keras
 import numpy as np
 import prdc
 import pytest
 import scipy.linalg
+import squeezenet
 from PIL import Image, ImageFilter
 
 from models import metrics, toyfaces
@@ -210,3 +215,56 @@ def test_a_network_that_brings_code_is_refused(tmp_path):
     keras.Sequential([keras.Input([4]), keras.layers.Lambda(lambda x: x + 1)]).save(path)
     with pytest.raises(ValueError, match="must name a .keras file that Keras can load.*evil.keras.*unsafe"):
         metrics.feature_network(str(path))
+
+
+@pytest.mark.parametrize("outer", ["functional", "chain"])
+def test_a_layer_within_a_network_within_another_is_found(tmp_path, outer):
+    inner = keras.Sequential([keras.Input([8, 8, 3]), keras.layers.Conv2D(4, 3, name="deep"), keras.layers.Flatten()])
+    images, resize = keras.Input([None, None, 3]), keras.layers.Resizing(8, 8)
+    network = keras.Model(images, inner(resize(images))) if outer == "functional" \
+        else keras.Sequential([images, resize, inner])
+    network.save(tmp_path / "nested.keras")
+    drawn = RANDOM.uniform(0, 255, [2, 16, 16, 3])
+    expected = inner.get_layer("deep")(resize(drawn))
+    assert metrics.inner_network(f"{tmp_path / 'nested.keras'}:deep")(drawn).numpy() == pytest.approx(
+        expected.numpy(), rel=1e-5)
+
+
+def publish(arrays, path):
+    """Writes kernels and biases as the weights of SqueezeNet were published."""
+    with h5py.File(path, "w") as file:
+        for name, kernel, bias in zip(squeezenet.names(), arrays[::2], arrays[1::2], strict=True):
+            file[f"{name}/{name}_W:0"], file[f"{name}/{name}_b:0"] = kernel, bias
+
+
+def test_the_network_of_readme_s_scores_is_made_from_published_weights(here, monkeypatch):
+    network = squeezenet.build()
+    arrays = network.get_layer("functional").get_weights()
+    publish(arrays, "published.h5")
+    with pytest.raises(SystemExit, match="other weights than those of README's scores"):
+        squeezenet.main("published.h5")
+    assert not os.path.exists("squeezenet.keras")
+    monkeypatch.setattr(squeezenet, "SHA256", squeezenet.digest(arrays))
+    squeezenet.main("published.h5")
+    drawn = RANDOM.integers(0, 256, [2, 64, 64, 3], "uint8")
+    assert metrics.look(metrics.feature_network("squeezenet.keras"), drawn).features == pytest.approx(
+        network(np.float32(drawn)).numpy(), rel=1e-5)
+    with pytest.raises(SystemExit, match="is there already, and stays as it is"):
+        squeezenet.main("published.h5")
+
+
+def test_weights_of_another_network_make_no_squeezenet(here):
+    keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]).save_weights("other.weights.h5")
+    with pytest.raises(SystemExit, match="must be those of SqueezeNet 1.1 without its top.*a bias of conv1"):
+        squeezenet.main("other.weights.h5")
+
+
+def test_it_is_the_network_that_the_scores_were_measured_with(here):
+    path = pathlib.Path(os.environ.get("ANIME_FACES", "")).parent / "squeezenet.keras"
+    if not path.is_file():
+        pytest.skip("weights are not in this project: whoever has the network puts it beside the folder ANIME_FACES")
+    known = keras.models.load_model(path)
+    publish(known.get_layer("functional").get_weights(), "published.h5")
+    squeezenet.main("published.h5")
+    drawn = RANDOM.uniform(0, 255, [2, 64, 64, 3]).astype("float32")
+    assert (keras.models.load_model("squeezenet.keras").predict(drawn) == known.predict(drawn)).all()
