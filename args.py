@@ -59,7 +59,7 @@ class Args:
     data = DEFAULT_DATA           # what data.py writes and gan.py reads [forcecore data.py]; a glob reads several files
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
     crop = "center"               # center: cut to shape; squash: resize without cutting [forcecore data.py squashes]
-    dataset_size = 0              # images to use, drawn by `seed`; 0 = all [forcecore args.py]
+    dataset_size = 0              # images to use, 0 = all: data.py draws them by `seed`, of `data` the first are taken
     conditional = False           # G draws, and D names, the label of an image: its folder's name [ganhacks 12]
     held_out = 0.1                # share of the images that training never sees, always the same: for scores [guess]
     flip = True                   # mirror every second image: faces have no handedness [guess]
@@ -258,7 +258,7 @@ class Even(Args):
     instance_noise_batches = 1000
     loss = "least_squares"        # [measured: with cross_entropy two runs of nine drew a number too large]
     real_labels = (1.0, 1.0)
-    batch_size = 512              # each number, and each z, in every batch: at 64 one or two stay wrong [measured]
+    batch_size = 512              # nearly each number, most z, in every batch: at 64 one or two stay wrong [measured]
     d_learning_rate = 2e-3        # [scratch 5: D's the higher one; measured]
     g_learning_rate = 5e-4
     batches = 2000

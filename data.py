@@ -47,6 +47,8 @@ LABELS = 2 ** 16      # at the most: they are uint16; where images lie in more f
 CHUNK = 256           # images a worker decodes at a time: 3 MB at 64x64
 IDX_MAGIC = 0x00000803, 0x00000801  # the magic numbers of IDX images and labels of bytes [MNIST]
 
+_stopped = None  # in a worker, the event that says that nobody waits for it
+
 
 # ---- bytes <-> [-1, 1]
 
@@ -207,6 +209,8 @@ def read_chunk(paths, image_shape, crop, part=""):
             return held["images"], held["read"].tolist(), dict(zip(held["skipped"].tolist(), held["why"].tolist()))
     images, read, skipped = [], [], {}
     for path in paths:
+        if _stopped and _stopped.is_set():
+            raise InterruptedError(f"stopped before {path}")
         try:
             images.append(read_image(path, image_shape, crop))
             read.append(path)
@@ -239,8 +243,10 @@ def _alone(function):
             main.__file__ = path
 
 
-def _end_with_parent():
-    """Lets a worker end when the process that started it is gone, however that ended."""
+def _begin_work(stopped):
+    """Lets a worker stop once nobody waits for it, and end when the process that started it is gone, however."""
+    global _stopped
+    _stopped = stopped
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: os._exit(parent.join() or 1), daemon=True).start()
 
@@ -270,7 +276,8 @@ def in_parallel(function, tasks):
         yield from (function(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process in which TensorFlow runs may hang
-    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+    stopped = context.Event()
+    with _alone(function), concurrent.futures.ProcessPoolExecutor(workers, context, _begin_work, [stopped]) as pool:
         running = collections.deque()
         try:
             while tasks or running:
@@ -281,6 +288,9 @@ def in_parallel(function, tasks):
         except concurrent.futures.BrokenExecutor:
             raise OSError(f"One of the {workers} processes that make images was killed, perhaps for want of memory. "
                           "The same command goes on from what is there") from None
+        finally:  # Ctrl-C, or a full disk: what is under way need not come to its end
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
 
 
 # ---- files -> files
@@ -404,12 +414,12 @@ def _read_idx(path):
 
 
 def _labelled(args, images, labels):
-    """Yields grey images, uint8 [count, rows, columns], with labels or None, in the order of `seed`."""
+    """Yields grey images, each uint8 [rows, columns], with labels, an array or None, in the order of `seed`."""
     order = _shuffled(len(images), args)
     progress = _Progress(len(order))
     for start in range(0, len(order), CHUNK):
         rows = order[start:start + CHUNK]
-        chosen = [_to_bytes(Image.fromarray(image), args.image_shape[2]) for image in images[rows]]
+        chosen = [_to_bytes(Image.fromarray(images[row]), args.image_shape[2]) for row in rows]
         yield (np.stack([_fit(image, args.image_shape, args.crop) for image in chosen]),
                {} if labels is None else {"labels": np.uint16(labels[rows])})
         progress.add(len(rows))
@@ -417,7 +427,7 @@ def _labelled(args, images, labels):
 
 def _idx(args, paths, attributes):
     """Reads IDX files of images; labels come from the file of the same name with labels-idx1 for images-idx3."""
-    classes = {}
+    found, held = [], {}
     for path in paths:
         images = _read_idx(path)
         if images.ndim != 3:
@@ -427,13 +437,15 @@ def _idx(args, paths, attributes):
         if labels is not None and labels.shape != images.shape[:1]:
             raise ValueError(f"{labels_path} must hold a label for each of {len(images)} images. "
                              f"Received: shape {labels.shape}")
-        yield from _labelled(args, images, labels)
-        classes[path] = 0 if labels is None else int(labels.max()) + 1
-    if any(classes.values()) and not all(classes.values()):
-        without = next(path for path, count in classes.items() if not count)
-        raise ValueError(f"All of the IDX files must have labels, or none. Received: {without} without")
-    if any(classes.values()):
-        attributes["label_names"] = [str(label) for label in range(max(classes.values()))]
+        found.extend(images)
+        held[path] = labels
+    without = [path for path, labels in held.items() if labels is None]
+    if 0 < len(without) < len(held):
+        raise ValueError(f"All of the IDX files must have labels, or none. Received: {without[0]} without")
+    labels = None if without else np.concatenate([*held.values()])
+    yield from _labelled(args, found, labels)
+    if labels is not None:
+        attributes["label_names"] = [str(label) for label in range(int(labels.max()) + 1)]
 
 
 def _toyfaces(args, paths, attributes):
@@ -576,6 +588,9 @@ def make(args):
                          f"Received: image_shape={args.image_shape}")
     if glob.has_magic(args.data):
         raise ValueError(f"`data` must be the name of one file to be made. Received: data={args.data}")
+    if args.photos and args.image_shape[2] != 3:
+        raise ValueError(f"`photos` need `image_shape` with 3 channels. Received: photos={args.photos}, "
+                         f"image_shape={args.image_shape}")
     paths, photo_paths = find(args), find_files(args.photos)
     if not paths and args.images not in EMBEDDED:
         raise FileNotFoundError(f"`images` matches no file. Set it to a glob such as my-faces/*.jpg, to IDX files or "
@@ -731,6 +746,9 @@ def open_faces(args, name="faces"):
         raise ValueError(f"`batch_size` must be at most the number of images that are not held out. Lower it, or find "
                          f"more images. Received: batch_size={args.batch_size}, held_out={args.held_out}, "
                          f"dataset_size={args.dataset_size}, data={args.data} with {total} images")
+    if name == "photos" and not len(split(args, count)[1]):
+        raise ValueError(f"`held_out` must leave photos that training never sees, for the samples. Raise it, or find "
+                         f"more photos. Received: held_out={args.held_out}, data={args.data} with {total} photos")
     return Images(parts, count)
 
 
@@ -804,9 +822,9 @@ def classes(args):
     factors = []
     for path in files(args):
         with _read(args, path) as file:
-            if "factors" in file:
-                factors.append(np.int64(file["factors"][:len(file["faces"])]))
-    return np.concatenate(factors) if factors else np.int64(open_labels(args)[0][:, None])
+            if "factors" in file and len(file["factors"]) == len(file["faces"]):
+                factors.append(np.int64(file["factors"][:]))
+    return np.concatenate(factors) if len(factors) == len(files(args)) else np.int64(open_labels(args)[0][:, None])
 
 
 def _order(args, count, start, *salt):
@@ -855,13 +873,10 @@ def batches(args, start=0, labels=False, shares=1, mine=(0,)):
         yield (images, label_of[rows]) if labels else images
 
 
-def photos(args, count, held_out=True):
-    """Returns the first `count` photos of `data` that training never sees, or that it sees, float32 in [-1, 1]; where
-    there are fewer, they come again.
-    """
+def photos(args, count):
+    """Returns the first `count` photos of `data` that training never sees, or all of them, float32 in [-1, 1]."""
     faces = open_faces(args, "photos")
-    rows = split(args, len(faces))[int(held_out)]
-    return normalize(faces[np.resize(rows, count)])
+    return normalize(faces[split(args, len(faces))[1][:count]])
 
 
 def reproduced(args):

@@ -150,7 +150,7 @@ def draw(args, gan, count, chosen=None):
     training never saw.
     """
     chosen = range(gan.classes) if chosen is None else chosen
-    photos = data.photos(args, count + args.batch_size) if args.photos else None
+    photos = np.resize(data.photos(args, count), (count + args.batch_size, *args.image_shape)) if args.photos else None
     for batch in range(-(-count // args.batch_size)):
         numbers = range(batch * args.batch_size, (batch + 1) * args.batch_size)
         labels = [chosen[number % len(chosen)] for number in numbers] if len(chosen) else None

@@ -78,6 +78,9 @@ def check(args):
     if args.swap_every and args.g_step_moves_d:
         refuse("a swapped-in D is frozen, and this one would learn in G's step. Set g_step_moves_d=False", "swap_every",
                "g_step_moves_d")
+    for name in "generator_filters", "discriminator_filters":
+        if not getattr(args, name):
+            raise ValueError(f"`{name}` must name a layer at least. Received: {name}=()")
     if bool(args.photos) != (args.network == "cartoon"):
         refuse("G turns photos into images where both are set. Set photos to a glob and network=cartoon, or neither",
                "network", "photos")

@@ -23,6 +23,7 @@ class GAN(keras.Model):
         generator_ema: where `ema_decay` > 0, the generator with averaged weights, else None.
         replay: where `replay_size` > 0, old fakes, a uint8 variable [replay_size, *image_shape], else None.
         batch: int64 variable, the number of batches learned so far.
+        skipped: the same of the updates, of D and of G, that an overflow in float16 cost.
         logged: the names of what a step returns, in the order in which they are best read.
     """
 
@@ -37,7 +38,7 @@ class GAN(keras.Model):
         self.generator_ema = self._averaged_generator() if args.ema_decay else None
         self.replay = tf.Variable(tf.zeros([args.replay_size, *args.image_shape], "uint8"),
                                   trainable=False) if args.replay_size else None
-        self.batch = counter()
+        self.batch, self.skipped = counter(), counter()
         self.d_loss_real, self.d_loss_fake, self.g_loss = losses.LOSSES[args.loss]
         if args.g_objective == "saturating":
             self.g_loss = losses.saturating
@@ -85,7 +86,8 @@ class GAN(keras.Model):
         """{name: variables} of what the networks' weights don't hold, for exact resume."""
         return {"batch": [self.batch], "d_optimizer": self.d_optimizer.variables,
                 "g_optimizer": self.g_optimizer.variables, "seeds": seeds(self.networks.values()),
-                "replay": [self.replay] if self.args.replay_size else []}
+                "replay": [self.replay] if self.args.replay_size else [],
+                "skipped": [self.skipped] if self.args.precision == "mixed_float16" else []}
 
     def seed(self, purpose, batch=None):
         """Returns the seed, int [2], of the random numbers that `batch` (the present one) needs for `purpose`."""
@@ -130,11 +132,8 @@ class GAN(keras.Model):
         self.batch.assign_add(1)
         if self.generator_ema:
             self._average()
-        if self.args.precision == "mixed_float16":  # updates that an overflow cost, of D and of G
-            made = [tf.cast(optimizer.inner_optimizer.iterations, "int64")
-                    for optimizer in (self.d_optimizer, self.g_optimizer)]
-            updates = 1 if self.args.d_updates == "joint" else 2
-            logs["skipped"] = tf.cast((1 + updates) * self.batch - sum(made), "float32")
+        if self.args.precision == "mixed_float16":
+            logs["skipped"] = tf.cast(self.skipped, "float32")
         return devices.logs(logs)
 
     def _learn_d(self, real, labels, fake):
@@ -216,9 +215,11 @@ class GAN(keras.Model):
         if after:  # without a slope neither weights nor moments move
             learns = tf.convert_to_tensor(self.batch) >= after
             gradients = [tf.where(learns, gradient, 0.0) for gradient in gradients]
+        iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
+        before = tf.identity(iterations)
         devices.apply(optimizer, gradients, variables)
+        self.skipped.assign_add(tf.cast(1 + before - iterations, "int64"))
         if after:  # nor does the optimizer's clock
-            iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
             iterations.assign_sub(tf.cast(~learns, iterations.dtype))
         return norm
 

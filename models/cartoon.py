@@ -18,7 +18,7 @@ BLOCKS = 8  # residual ones in the middle of G [Chen 2018 s3.1]
 # Constants that these networks don't know, and the values they must have.
 FIXED = {"conditional": False, "batch_norm": "none", "minibatch_kernels": 0, "spectral_norm": False,
          "feature_matching": 0.0, "gradient_penalty": 0.0, "r1_weight": 0.0, "replay_size": 0, "g_dropout": 0.0,
-         "generator_extra_filters": (), "downsampling": "stride"}
+         "generator_extra_filters": (), "downsampling": "stride", "use_bias": True}
 
 
 def check(args):

@@ -71,9 +71,6 @@ def check(args):
         raise ValueError(f"`image_shape` must be a multiple of {scale} rows and columns, 2 for each of "
                          f"generator_filters={args.generator_filters}, with 1 or 3 channels. "
                          f"Received: image_shape={args.image_shape}")
-    for name in "generator_filters", "discriminator_filters":
-        if not getattr(args, name):
-            raise ValueError(f"`{name}` must name a layer at least. Received: {name}=()")
     initializer(args)
 
 

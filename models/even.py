@@ -22,7 +22,8 @@ def numbers(images):
 
 # Constants that these networks don't know, and the values they must have.
 FIXED = {"conditional": False, "minibatch_kernels": 0, "spectral_norm": False, "g_dropout": 0.0, "d_dropout": 0.0,
-         "batch_norm": "none", "generator_extra_filters": (), "flip": False, "augment": ""}
+         "batch_norm": "none", "generator_extra_filters": (), "flip": False, "augment": "", "kernel_size": 4,
+         "downsampling": "stride", "upsampling": "transpose", "kernel_initializer": "glorot_uniform", "use_bias": True}
 
 
 def check(args):

@@ -34,8 +34,9 @@ def checkerboard(images):
     ratios = []
     for power in (power, power.T):
         middle = len(power) // 2
-        ratios.append(power[middle].mean() / max(power[middle - 2:middle].mean(), 1e-12))  # of one colour: 0
-    return float(np.mean(ratios))
+        if middle >= 2:  # fewer rows have no other periods
+            ratios.append(power[middle].mean() / max(power[middle - 2:middle].mean(), 1e-12))  # of one colour: 0
+    return float(np.mean(ratios or [1.0]))
 
 
 # ---- of any two sets of vectors [count, size]: images, or the features of a network
@@ -269,6 +270,10 @@ def inner_network(name):
         x, layer = keras.applications.vgg19.preprocess_input(x), "block4_conv4"
     else:
         path, layer = name.rsplit(":", 1)
+        if not pathlib.Path(path).is_file():
+            raise FileNotFoundError("`content_features` must be vgg19, or a .keras file that takes images in [0, 255] "
+                                    f"and a layer of it, as file.keras:layer. Received: content_features={name}, and "
+                                    "no such file")
         network = feature_network(path)
     chain = [part for part in network.layers if not isinstance(part, keras.layers.InputLayer)]
     for part in [network] if holds(network) else chain:  # one of which holds the layer

@@ -16,7 +16,7 @@ from PIL import Image
 
 import data
 import gan as story
-from args import Args, Even, Mnist28, override
+from args import Args, Even, Mnist28, ToyFaces, override
 from models import even
 
 RNG = np.random.default_rng(0)
@@ -220,6 +220,18 @@ def test_workers_end_with_the_process_that_started_them(here):
             pytest.fail("a worker outlived its parent")
 
 
+def test_what_nobody_waits_for_is_not_read_to_its_end(here, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    draw("in/small.png")
+    draw("in/large.png", (2000, 2000))
+    tasks = [([name] * count, (8, 8, 3), "center", f"{index}.npz")
+             for index, (name, count) in enumerate([("in/small.png", 1), *[("in/large.png", data.CHUNK)] * 6])]
+    images = data.in_parallel(data.read_chunk, tasks)
+    next(images)
+    images.close()  # as where Ctrl-C, or a full disk, ends what takes them
+    assert not set(os.listdir()) - {"in", "0.npz"}
+
+
 def test_exact_duplicates_are_dropped_and_counted(here, capsys):
     for name in "abc":
         Image.new("RGB", (8, 8), "red").save(f"{name}.png")
@@ -277,6 +289,17 @@ def test_idx_files_are_read_plain_and_zipped_with_their_labels(here):
         with h5py.File("data.hdf5") as file:
             assert (file["faces"][..., 0] == images[file["labels"][:]]).all()
             assert sorted(file["labels"]) == [0, 1, 2, 3, 4]
+
+
+def test_dataset_size_is_drawn_from_all_idx_files(here):
+    for index, name in enumerate("ab"):
+        images = RNG.integers(0, 256, (50, 8, 8 + index), dtype="uint8")
+        (here / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+        (here / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 50) + bytes([index] * 50))
+    data.make(small(images="*-images-idx3-ubyte", dataset_size=40))
+    with h5py.File("data.hdf5") as file:
+        labels = file["labels"][:]
+    assert len(labels) == 40 and 10 < labels.sum() < 30 and 0 < labels[:10].sum() < 10  # a fair sample, mixed
 
 
 def test_idx_images_are_cut_to_shape_and_their_duplicates_dropped(here):
@@ -408,6 +431,14 @@ def test_photos_stand_beside_images_and_these_smoothed(photographed):
     assert all((a == b).all() for a, b in zip(late, [*zip(range(18), data.batches(photographed))][17][1]))
 
 
+def test_photos_for_samples_are_those_held_out_and_none_comes_twice(photographed):
+    assert len(data.photos(photographed, 100)) == 3
+    with pytest.raises(ValueError, match="`held_out` must leave photos that training never sees.*held_out=0.0.*9 ph"):
+        data.load(override(photographed, held_out=0.0))
+    with pytest.raises(ValueError, match=r"`photos` need `image_shape` with 3 channels.*\(8, 8, 1\)"):
+        data.make(override(photographed, image_shape=(8, 8, 1)))
+
+
 def test_data_without_photos_is_refused_where_they_are_needed(here, photographed):
     data.make(override(photographed, photos=""))
     with pytest.raises(ValueError, match=r"`data` was made without photos.*photos=photos/\*, data=data.hdf5"):
@@ -490,6 +521,17 @@ def test_several_files_read_as_one(here):
     assert (told == labels[rows]).all()
     with pytest.raises(ValueError, match=r"`data` must be the name of one file.*shard-\*"):
         data.make(args)
+
+
+def test_factors_count_only_where_all_files_have_them(here):
+    data.make(override(ToyFaces, dataset_size=40, data="shard-0.hdf5"))
+    for index in range(8):
+        draw(f"in/{'ab'[index % 2]}/{index}.png", (64, 64))
+    data.make(override(Args, images="in/*/*", data="shard-1.hdf5"))
+    assert data.classes(override(Args, data="shard-0.hdf5")).shape == (40, 4)
+    assert data.classes(override(Args, data="shard-1.hdf5")).shape == (8, 1)
+    with pytest.raises(ValueError, match="must hold images of the same labels in each of its files"):
+        data.classes(override(Args, data="shard-*.hdf5"))
 
 
 def test_flip_mirrors_about_half_of_the_images(here):

@@ -205,9 +205,16 @@ def test_a_keras_file_is_a_feature_network_of_gray_images_too(tmp_path, network)
     assert seen.features == pytest.approx(metrics.look(network, np.repeat(gray, 3, -1)).features)
 
 
+def test_what_is_too_small_for_stripes_has_none():
+    assert metrics.checkerboard(RANDOM.uniform(-1, 1, [2000, 1, 10, 1])) == pytest.approx(1.0, abs=0.1)
+    assert metrics.checkerboard(np.ones([5, 2, 3, 1])) == 1.0
+
+
 def test_a_feature_network_that_is_not_there_is_refused():
     with pytest.raises(FileNotFoundError, match="`features` must be inception, classifier, or a .keras file"):
         metrics.feature_network("nowhere.keras")
+    with pytest.raises(FileNotFoundError, match="`content_features` must be vgg19, .*nowhere.keras:layer"):
+        metrics.inner_network("nowhere.keras:layer")
 
 
 def test_a_network_that_brings_code_is_refused(tmp_path):

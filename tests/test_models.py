@@ -295,6 +295,8 @@ def test_numbers_are_written_as_bits_and_read_again():
 
 
 def test_what_the_networks_of_even_numbers_do_not_know_is_refused():
+    with pytest.raises(ValueError, match="`use_bias` must be True for the networks of network=even"):
+        models.build(override(Even, use_bias=False))
     with pytest.raises(ValueError, match="`flip` must be False for the networks of network=even"):
         models.build(override(Even, flip=True))
     with pytest.raises(ValueError, match=r"`image_shape` must be \(1, bits, 1\)"):

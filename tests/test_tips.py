@@ -590,6 +590,8 @@ def test_d_sees_all_augmented_in_both_steps(deep):
     ({"replay_size": 16, "replay_fraction": 0.0}, "`replay_size` and `replay_fraction`"),
     ({"image_shape": (60, 64, 3)}, "`image_shape` must be a multiple of 16"),
     ({"generator_filters": ()}, "`generator_filters` must name a layer"),
+    ({"discriminator_filters": (), "network": "even"}, "`discriminator_filters` must name a layer"),
+    ({"generator_filters": (), "network": "keras_example"}, "`generator_filters` must name a layer"),
     ({"kernel_initializer": "glorot"}, "`kernel_initializer` must be normal or"),
     ({"loss": "wasserstein"}, "`loss` and `gradient_penalty` can't go together.*Set gradient_penalty=10.0"),
     ({"gradient_penalty": 1.0, "batch_norm": "none", "d_updates": "apart"}, "`gradient_penalty` and `d_updates`"),
@@ -654,6 +656,12 @@ def test_an_overflow_in_float16_is_skipped_and_counted(deep):
     logs = gan.train_step(REAL)
     assert float(logs["skipped"]) == 1 and float(logs["g_gradient_norm"]) > 0
     assert any((old != new.numpy()).any() for old, new in zip(before, gan.generator.trainable_weights))
+
+
+def test_a_warm_up_in_float16_is_no_overflow(deep):
+    gan = models.build(deep(precision="mixed_float16", warmup_batches=2, d_updates="apart", ema_decay=0.0))
+    assert [float(gan.train_step(REAL)["skipped"]) for _ in range(3)] == [0, 0, 0]
+    assert int(gan.g_optimizer.inner_optimizer.iterations) == 1
 
 
 def test_less_precision_takes_nearly_the_same_step(deep):
