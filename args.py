@@ -151,7 +151,8 @@ class Args:
     watch_g_fooled = 0.69         # ln 2: where G's loss falls below, D takes most fakes for real [ganhacks 10]
     watch_trend = 1.5             # times in three windows of watch_batches, each above the last: "rising" [measured]
     watch_lost = 15.0             # no loss comes back that stays above [forcecore 5]
-    watch_gradient_norm = 100.0   # "things are screwing up" above [ganhacks 10; healthy: below 67]
+    watch_gradient_norm = 100.0   # "things are screwing up" above [ganhacks 10; measured: healthy ones stay below 67; a
+    #                               run that was at 100 to 180 from batch 5,550 on still got better until 8,000]
     watch_sure = 0.2              # nats below 0: where G's saturating loss is higher, it has hardly a slope [measured]
     watch_vanished = 1e-3         # G's gradient norm: less is nothing to learn from [measured; healthy: above 12]
     watch_contrast = 0.1          # of the real images': less is one uniform colour [measured; healthy: above 0.4]
