@@ -617,7 +617,7 @@ def test_every_choice_builds(tiny):
         for choice in choices:
             extra = {"wasserstein": {"gradient_penalty": 1.0, "batch_norm": "none"},
                      "keras_example": {"batch_norm": "none", "kernel_initializer": "glorot_uniform"},
-                     "even": {"batch_norm": "none", "image_shape": (1, 8, 1)},
+                     "even": {"batch_norm": "none", "image_shape": (1, 8, 1), "kernel_initializer": "glorot_uniform"},
                      "cartoon": {"batch_norm": "none", "photos": "*"}}.get(choice, {})
             assert isinstance(models.build(tiny(**({name: choice} | extra))), adversarial.GAN)
 
