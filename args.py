@@ -127,7 +127,7 @@ class Args:
     pretrain_batches = 0          # of the generator as an autoencoder's decoder, 0 = skip; 200 [forcecore gan.py]
     pretrain_learning_rate = 1e-3  # Adam [forcecore gan.py]
     precision = "float32"         # mixed_bfloat16: a third faster where the processor has it [measured]; mixed_float16
-    jit_compile = "auto"          # XLA: on, off, or, as Keras decides, on where there is one GPU
+    jit_compile = "auto"          # XLA: on, off, or, as Keras decides, on where there is a GPU; it draws other numbers
     batches = 10000               # of the game in all, 0 = skip; good faces by 1,500, better ones by 10,000 [forcecore]
     dump_every = 50               # batches between grids, snapshots, rows of loss.csv; 10 [forcecore gan.py]
     grid = (4, 8)                 # rows and columns of a sample grid: 32 faces are 300 kB; (4, 4) [forcecore gan.py]

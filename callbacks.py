@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -26,12 +27,13 @@ import tensorflow as tf
 from PIL import Image
 
 import data
+import models
 from models import devices, losses, metrics
 from models.adversarial import GRID
 
 # What may differ when a run goes on, because it doesn't touch the mathematics.
 MAY_DIFFER = {"batches", "dump_every", "keep_snapshots", "archive_every", "generate_count", "generate_class",
-              "generate_from", "evaluate_count", "features", "jit_compile"}
+              "generate_from", "evaluate_count", "features"}
 # What the images that a snapshot draws depend on, beside its weights.
 DRAWN_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon", "g_dropout",
               "conditional")
@@ -71,7 +73,7 @@ def open_run(args, values):
         FileNotFoundError: where `weights` names no folder.
     """
     folder = run_folder(args)
-    if args.weights and not os.path.isdir(args.weights):
+    if args.weights and not snapshots(folder) and not os.path.isdir(args.weights):  # later they may go
         raise FileNotFoundError("`weights` must be a snapshot folder to start from, such as "
                                 f"runs/toyfaces/weights/000500. Received: weights={args.weights}")
     if devices.machine():
@@ -204,7 +206,7 @@ def snapshots_of(args, values, count=None):
         FileNotFoundError, ValueError: where there is none, or the run was begun with other constants.
     """
     run = run_folder(args)
-    refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid"})
+    refuse_other_constants(run, values, MAY_DIFFER | {"weights", "seed", "grid", "jit_compile"})
     found = [args.weights] if args.weights and not args.batches else [*itertools.islice(undamaged(run), count)][::-1]
     for snapshot in found[:1]:  # another run's weights must be drawn from as that run does
         begun = pathlib.Path(snapshot).resolve().parent.parent
@@ -221,11 +223,15 @@ def classes_of(args, snapshot):
     if args.conditional and not classes:
         raise ValueError(f"The names of the classes that {snapshot} was trained with must stand in the args.json two "
                          f"folders above. Received: conditional={args.conditional}, and no such file or names")
+    _check_class(args, classes, snapshot)
+    return classes
+
+
+def _check_class(args, classes, origin):
     if args.generate_class not in ("", *classes):
-        raise ValueError(f"`generate_class` must be one of the classes that {snapshot} was trained with, or empty: "
+        raise ValueError(f"`generate_class` must be one of the classes of {origin}, or empty: "
                          f"{', '.join(classes) or 'none'}. Received: generate_class={args.generate_class!r}, "
                          f"conditional={args.conditional}")
-    return classes
 
 
 def label_of(args, snapshot):
@@ -291,6 +297,22 @@ def load_snapshot(model, snapshot):
     except Exception as error:  # whatever HDF5 and Keras make of a broken file
         raise ValueError(f"{snapshot} can't be gone on from. Remove it, to go on from the one before. "
                          f"Received: {error}") from None
+
+
+def check_ahead(args):
+    """Refuses what can't be drawn or scored in the end, before anything is trained.
+
+    Raises:
+        FileNotFoundError, ValueError: names the constants.
+    """
+    if args.generate_count and args.photos:
+        data.to_be_turned(args)
+    if args.generate_count and args.batches:
+        _check_class(args, data.open_labels(args)[1] if args.conditional else [], args.data)
+    if args.evaluate_count:
+        check_scores(args)
+        if args.batches and args.features != "classifier":
+            metrics.feature_network(args.features)  # which may have to be downloaded
 
 
 # ---- scores
@@ -522,12 +544,17 @@ class SwapCheckpoints(keras.callbacks.Callback):
 
     def _swap(self, batch):
         wait_for_snapshots()
+        args = self.args
+        # Those that are there until the swap ends, though a dump within it removes the oldest.
+        first = (batch + args.swap_for - 1) // args.dump_every - args.keep_snapshots + 1
         older = [path for path in snapshots(self.folder) if int(path.name) < batch
-                 and int(path.name) % self.args.dump_every == 0  # not one that was saved because the user stopped
+                 and int(path.name) % args.dump_every == 0  # not one that was saved because the user stopped
+                 and (int(path.name) >= first * args.dump_every
+                      or args.archive_every and int(path.name) % args.archive_every == 0)
                  and not damaged(path)]
         if not older:
             return
-        chance = np.random.default_rng([self.args.seed, batch])
+        chance = np.random.default_rng([args.seed, batch])
         name = chance.choice(["generator", "discriminator"])
         optimizer = self.model.d_optimizer if name == "discriminator" else self.model.g_optimizer
         networks = [network for key, network in self.model.networks.items() if key.startswith(name)]
@@ -570,14 +597,13 @@ def reals(args):
 
 
 class DumpSamples(Dump):
-    """Writes the sample grid as dump.png and samples/<batch>.png, and once, for comparison, reals.png."""
+    """Writes the sample grid as dump.png and samples/<batch>.png, and at the start, for comparison, reals.png."""
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.samples = self.folder / "samples"
         self.samples.mkdir(exist_ok=True)
-        if not (self.folder / "reals.png").exists():
-            data.save_grid(reals(self.args), self.folder / "reals.png", self.args.grid[1])
+        data.save_grid(reals(self.args), self.folder / "reals.png", self.args.grid[1])
 
     def dump(self, batch, logs):
         data.save_grid(self.model.samples, self.samples / f"{batch:06d}.png", self.args.grid[1])
@@ -694,9 +720,21 @@ class Diverged(FloatingPointError):
 class StopWhereNotFinite(Dump):
     """Stops a run whose numbers are no longer finite; notes it in health.log. It stands before what dumps them.
 
+    Lines beyond the batch that training starts from are cut, as in loss.csv.
+
     Raises:
         Diverged: with the batch and the remedy.
     """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.log = self.folder / "health.log"
+        if self.log.exists():
+            lines = self.log.read_text().splitlines(keepends=True)
+            batches = [re.match(r"Batch (\d+):", line) for line in lines]
+            kept = [line for line, batch in zip(lines, batches) if not batch or int(batch[1]) <= self.start]
+            (self.folder / ".health.log").write_text("".join(kept))
+            os.replace(self.folder / ".health.log", self.log)
 
     def on_train_batch_end(self, step, logs=None):
         for name, value in logs.items():
@@ -729,7 +767,7 @@ class StopWhereNotFinite(Dump):
         raise Diverged(line)
 
     def _note(self, line):
-        with open(self.folder / "health.log", "a") as file:
+        with open(self.log, "a") as file:
             file.write(line + "\n")
 
 
@@ -789,16 +827,24 @@ class FailureWatch(StopWhereNotFinite):
                                  "images: G tricks D with garbage. Try lower learning rates and "
                                  f"{self._start_before(batch)}, or a deeper D (discriminator_filters) and a new run "
                                  "[forcecore 5; cartoon 4]")
-        elif len(images) > 1 and "data" not in alarms and (
-                alike := min(spread / real_spread, nearest / real_nearest)) < args.watch_diversity:
+        ratios = [drawn / real for drawn, real in ((spread, real_spread), (nearest, real_nearest)) if real]
+        if len(images) > 1 and not alarms and (alike := min(ratios, default=1.0)) < args.watch_diversity:
+            remedies = [f"lower learning rates and {self._start_before(batch)}", *self._known(
+                feature_matching="feature_matching=100.0", minibatch_kernels="minibatch_kernels=100 in a new run")]
             alarms["collapse"] = (f"samples are alike, by {alike:.2f} as different as real images: modes are lost. Try "
-                                  f"lower learning rates and {self._start_before(batch)}, feature_matching=100.0, or "
-                                  "minibatch_kernels=100 [scratch 3]")
+                                  f"{', or '.join(remedies)} [scratch 3]")
         if ends - real_ends > args.watch_saturated * (1 - real_ends):
             alarms["saturated"] = (f"samples are saturated: {ends:.0%} of their values are near -1 or 1, of real "
                                    f"images' {real_ends:.0%}, and tanh has no slope there. Lower g_learning_rate "
                                    "[forcecore 5]")
         return alarms
+
+    def _known(self, **remedies):
+        """Returns the remedies, {constant: what to try}, whose constants the networks know and the others allow."""
+        args, refused = self.args, dict(getattr(models.network(self.args), "FIXED", {}))
+        if args.r1_weight or args.gradient_penalty:
+            refused["minibatch_kernels"] = 0
+        return [remedy for constant, remedy in remedies.items() if constant not in refused]
 
     def sick_gradients(self, medians):
         """Returns {alarm: its line} of the gradients' norms."""
@@ -814,7 +860,8 @@ class FailureWatch(StopWhereNotFinite):
             penalty = args.r1_weight or args.gradient_penalty or args.spectral_norm
             remedies = ["g_objective=non_saturating [ganhacks 2]"] if args.g_objective == "saturating" else []
             if args.batch_norm in ("none", "discriminator"):
-                remedies.append(f"batch_norm={'generator' if penalty else 'both'} [kmualim 10]")
+                remedies += self._known(batch_norm=f"batch_norm={'generator' if penalty else 'both'} in a new run "
+                                                   "[kmualim 10]")
             remedies.append("a lower d_learning_rate, instance_noise=0.1 [ganhacks 13]")
             alarms["g vanishes"] = f"G's gradient norm is {norm:.1g}: it learns nothing. Try {', '.join(remedies)}"
         return alarms

@@ -303,6 +303,19 @@ def _targets(paths):
     return [f"{path if stems[os.path.splitext(path)[0]] > 1 else os.path.splitext(path)[0]}.png" for path in below]
 
 
+def to_be_turned(args):
+    """Returns the paths of the first `generate_count` images of `generate_from`.
+
+    Raises:
+        FileNotFoundError: where it matches nothing.
+    """
+    paths = find_files(args.generate_from)[:args.generate_count]
+    if not paths:
+        raise FileNotFoundError("`generate_from` must be a glob that matches the images to be turned, such as "
+                                f"my-photos/*.jpg. Received: generate_from={args.generate_from!r}")
+    return paths
+
+
 def turn(args, function, scale, folder):
     """Turns the first `generate_count` images of `generate_from` by a network into PNGs of their names and sizes.
 
@@ -314,11 +327,7 @@ def turn(args, function, scale, folder):
     Raises:
         FileNotFoundError: where `generate_from` matches nothing.
     """
-    paths = find_files(args.generate_from)[:args.generate_count]
-    if not paths:
-        raise FileNotFoundError("`generate_from` must be a glob that matches the images to be turned, such as "
-                                f"my-photos/*.jpg. Received: generate_from={args.generate_from!r}")
-    done = 0
+    paths, done = to_be_turned(args), 0
     for path, target in zip(paths, _targets(paths)):
         try:
             image = read_whole(path)

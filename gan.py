@@ -116,6 +116,7 @@ def pretrain_gen(args):
             (callbacks.StopWhereNotFinite, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
         pretraining.generator.save_weights(folder / ".generator.weights.h5")
         os.replace(folder / ".generator.weights.h5", folder / "generator.weights.h5")
+        devices.reduced("SUM", 0)  # no machine begins the game before the chief has written it
 
 
 def train_gan(args):
@@ -283,8 +284,7 @@ def main(args):
     models.check(args)
     if args.pretrain_batches or args.batches or args.evaluate_count and not data.files(args):
         prepare(args)
-    if args.evaluate_count:
-        callbacks.check_scores(args)  # what is wrong is said before hours of training
+    callbacks.check_ahead(args)  # what is wrong is said before hours of training
     if args.pretrain_batches:
         pretrain_gen(args)
     if args.batches:

@@ -132,7 +132,8 @@ class Game(adversarial.GAN):
 
     def train_step(self, batch):
         """Learns one batch: D on cartoons, on G's, and on smoothed ones; then G to be taken for a cartoon, and to keep
-        the content of its photo [Chen 2018 eq. 1 to 4].
+        the content of its photo [Chen 2018 eq. 1 to 4; for its D all three weigh the same, here cartoons as much as
+        both others].
 
         Args:
             batch: real images, photos, and the images smoothed, float32 [batch, rows, columns, 3] in [-1, 1].

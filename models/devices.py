@@ -69,6 +69,8 @@ def watched():
 def apply(optimizer, gradients, variables):
     """Moves variables by the mean of the devices' gradients: Keras takes the sum."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1 and hasattr(optimizer, "dynamic_scale"):  # in float16 Keras asks the first device alone whether
+        gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)  # they are finite: all must know
     optimizer.apply([gradient / replicas for gradient in gradients], variables)
 
 

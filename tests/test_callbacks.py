@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 
 import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import TINY
 from PIL import Image
 
 import args as constants
@@ -103,9 +105,10 @@ def test_snapshots_are_in_the_order_of_their_batches(here):
 def test_other_constants_are_refused_with_each_difference(toys, tiny):
     gan.train_gan(tiny(batches=2))
     with pytest.raises(ValueError) as error:
-        gan.train_gan(tiny(batches=2, seed=1, beta_1=0.9))
+        gan.train_gan(tiny(batches=2, seed=1, beta_1=0.9, jit_compile="off"))
     assert "begun with other constants" in str(error.value)
     assert "  seed: 0 in runs/toyfaces/args.json, 1 now" in str(error.value)
+    assert "  jit_compile: 'auto' in" in str(error.value)  # XLA draws other random numbers
     assert "  beta_1: 0.5 in runs/toyfaces/args.json, 0.9 now" in str(error.value)
     assert "batches:" not in str(error.value)
     gan.train_gan(tiny(batches=3, dump_every=1, keep_snapshots=1))
@@ -354,7 +357,34 @@ def test_images_that_are_all_the_same_are_named(here, watched, monkeypatch):
 
 def test_one_sample_or_little_data_raise_no_alarm(watched):
     assert alarms(watched(FACES[:1], {}, grid=(1, 1))) == []
-    assert alarms(watched(np.concatenate([FACES] * 8), {}, grid=(8, 8)))[1:] == []  # of 32 images
+    assert alarms(watched(data.normalize(toyfaces.sample(64)[0]), {}, grid=(8, 8))) == []  # of 32 images
+
+
+def test_real_images_that_have_twins_are_no_division_by_0(watched, monkeypatch):
+    bits = np.sign(FACES)
+    monkeypatch.setattr(callbacks, "reals", lambda args: np.repeat(bits[:4], 2, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert alarms(watched(bits, {}, watch_alike=0.0)) == []
+        assert "samples are alike" in watched(np.repeat(bits[:1], 8, 0), {}, watch_alike=0.0)[-1]
+
+
+def test_no_remedy_is_named_that_the_networks_refuse(watched):
+    keras_example = {name: value for name, value in vars(constants.KerasExample).items()
+                     if name in constants.constants(constants.Args) and name not in TINY and name != "name"}
+    assert "minibatch_kernels=100" in watched(np.repeat(FACES[:1], 8, 0), {})[0]
+    lines = watched(np.repeat(FACES[:1], 8, 0), {"g_gradient_norm": 0.0}, name="other", **keras_example)
+    assert len(lines) == 2 and not re.search("minibatch_kernels|batch_norm", "".join(lines))
+
+
+def test_what_a_start_left_that_came_to_no_snapshot_goes(toys, tiny):
+    run = toys / "runs/toyfaces"
+    run.mkdir(parents=True)
+    (run / "reals.png").write_bytes(b"of other images")
+    (run / "health.log").write_text("a line of mine\nBatch 12: g_loss is nan, so the run is lost\n")
+    gan.train_gan(tiny(batches=2))
+    assert Image.open(run / "reals.png").size == (256, 128)
+    assert (run / "health.log").read_text() == "a line of mine\n"
 
 
 def test_black_images_with_white_strokes_are_not_saturated(here, watched, monkeypatch):

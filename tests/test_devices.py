@@ -103,6 +103,35 @@ with strategy().scope():
     assert process.returncode == 1 and "ValueError: `replay_size` is for one device alone" in said
 
 
+def test_an_overflow_on_any_device_is_skipped_on_all(here):
+    """Keras asks the first device alone whether its gradients are finite."""
+    finish([start(["-c", f"""
+import sys
+import tensorflow as tf
+sys.path.insert(0, {str(ROOT)!r})
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import args, keras, numpy
+from models import devices
+with devices.strategy().scope():
+    weight = keras.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=4.0)
+    optimizer.build([weight])
+@tf.function
+def step(gradients):
+    def learn():
+        here = tf.distribute.get_replica_context().replica_id_in_sync_group
+        devices.apply(optimizer, [tf.gather(gradients, here)], [weight])
+    devices.strategy().run(learn)
+for gradients in [[1.0, 1.0], [float("inf"), 1.0]], [[float("nan"), 1.0], [1.0, 1.0]]:
+    step(tf.constant(gradients))
+    assert numpy.allclose(weight.numpy(), [1.0, 2.0]), weight.numpy()
+assert optimizer.dynamic_scale.numpy() == 1.0  # halved by each
+step(tf.constant([[1.0, 0.0], [0.0, 3.0]]))
+assert numpy.allclose(weight.numpy(), [0.5, 0.5]), weight.numpy()  # less the mean
+"""])])
+
+
 @pytest.mark.parametrize("config", ["", "[]", '{"cluster": {"worker": ["localhost:1"', '{"cluster": {}}',
                                     '{"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 1}}'])
 def test_a_tf_config_that_names_no_machine_of_its_own_is_refused(monkeypatch, config):
@@ -118,6 +147,29 @@ def test_a_batch_that_cannot_be_shared_is_refused(tiny, here):
         data.load(args, 0, 3, [0])
     whole, halves = next(data.batches(args, 3)), data.batches(args, 3, shares=2, mine=[0, 1])
     assert (np.concatenate([next(halves), next(halves)]) == whole).all()
+
+
+def test_no_machine_begins_the_game_before_the_pretrained_generator_is_there(here):
+    changes = TINY | {"batches": 2, "pretrain_batches": 2}
+    data.make(constants.override(constants.ToyFaces, **changes))
+    story = f"""
+import os, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+import numpy as np
+import args, gan
+from models import devices
+preset, replace = args.parse(["ToyFaces", *sys.argv[2:]]), os.replace
+def slowly(old, new):
+    time.sleep(3 * (str(new).endswith("pretrain/generator.weights.h5") and not devices.machine()))
+    replace(old, new)
+os.replace = slowly
+gan.pretrain_gen(preset)
+np.savez(sys.argv[1], *(weight.numpy() for weight in gan.train_gan(preset).generator.trainable_weights))
+"""
+    finish(start_cluster([["-c", story, here / f"{name}.npz", *words(changes)] for name in ("first", "second")]))
+    first, second = (np.load(here / f"{name}.npz") for name in ("first", "second"))
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_two_machines_go_on_after_one_is_killed_as_if_it_had_never_happened(here):

@@ -295,6 +295,13 @@ def test_a_run_is_scored_on_its_own_images_and_its_weights_on_any(here, tiny, qu
     assert len(callbacks.read_scores(here / "runs/elsewhere")) == 2
 
 
+def test_a_run_goes_on_though_the_weights_it_began_with_are_gone(toys, tiny):
+    gan.train_gan(tiny(name="old", batches=2))
+    gan.train_gan(tiny(name="new", weights="runs/old/weights/000002", batches=2))
+    shutil.rmtree("runs/old")
+    assert int(gan.train_gan(tiny(name="new", weights="runs/old/weights/000002")).batch) == 4
+
+
 def test_weights_that_are_no_folder_are_named_and_leave_none(here, tiny):
     with pytest.raises(FileNotFoundError, match="`weights` must be a snapshot folder.*weights=runs/nowhere"):
         gan.main(tiny(weights="runs/nowhere"))
@@ -320,6 +327,25 @@ def test_what_cannot_be_scored_is_refused_before_training(here, tiny):
         with pytest.raises((ValueError, FileNotFoundError), match=said):
             gan.main(scored(tiny, **changes))
     assert not os.path.exists("runs")
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"generate_class": "ginger", "conditional": True}, "`generate_class` must be one of the classes of toyfaces.hdf5"),
+    ({"generate_class": "red"}, "`generate_class` must be one of .* or empty: none"),
+])
+def test_what_cannot_be_drawn_is_refused_before_training(toys, tiny, changes, said):
+    with pytest.raises(ValueError, match=said):
+        gan.main(tiny(generate_count=1, **changes))
+    assert not (toys / "runs").exists()
+
+
+def test_photos_that_are_not_there_and_networks_that_do_not_load_are_refused_before_training(sketch, here):
+    with pytest.raises(FileNotFoundError, match="`generate_from` must be a glob"):
+        gan.main(constants.override(sketch, generate_count=1, generate_from="none/*"))
+    (here / "broken.keras").write_bytes(b"no network")
+    with pytest.raises(ValueError, match="a .keras file that Keras can load"):
+        gan.main(constants.override(sketch, evaluate_count=10, held_out=0.5, features="broken.keras"))
+    assert not (here / "runs").exists()
 
 
 def test_weights_of_a_run_that_draws_otherwise_are_refused(toys, tiny):
