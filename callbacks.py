@@ -27,7 +27,6 @@ import tensorflow as tf
 from PIL import Image
 
 import data
-import models
 from models import devices, losses, metrics
 from models.adversarial import GRID
 
@@ -841,9 +840,8 @@ class FailureWatch(StopWhereNotFinite):
 
     def _known(self, **remedies):
         """Returns the remedies, {constant: what to try}, whose constants the networks know and the others allow."""
-        args, refused = self.args, dict(getattr(models.network(self.args), "FIXED", {}))
-        if args.r1_weight or args.gradient_penalty:
-            refused["minibatch_kernels"] = 0
+        penalty = self.args.r1_weight or self.args.gradient_penalty
+        refused = {*self.model.fixed, *(["minibatch_kernels"] if penalty else [])}
         return [remedy for constant, remedy in remedies.items() if constant not in refused]
 
     def sick_gradients(self, medians):

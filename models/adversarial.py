@@ -25,6 +25,7 @@ class GAN(keras.Model):
         batch: int64 variable, the number of batches learned so far.
         skipped: the same of the updates, of D and of G, that an overflow in float16 cost.
         logged: the names of what a step returns, in the order in which they are best read.
+        fixed: the names of the constants that its networks don't know.
     """
 
     def __init__(self, args, network, classes=0):
@@ -32,7 +33,7 @@ class GAN(keras.Model):
         if args.replay_size and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("`replay_size` is for one device alone: several would share a memory. Set it to 0, or let "
                              f"one GPU be seen (CUDA_VISIBLE_DEVICES=0). Received: replay_size={args.replay_size}")
-        self.args, self.classes = args, classes
+        self.args, self.classes, self.fixed = args, classes, tuple(getattr(network, "FIXED", ()))
         self.generator = network.build_generator(args, classes)
         self.discriminator = network.build_discriminator(args, classes)
         self.generator_ema = self._averaged_generator() if args.ema_decay else None
