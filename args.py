@@ -337,7 +337,7 @@ class KerasExample(Args):
 
     There labels stand upside down, 1 for fake, which is the same game; the noise on them moves those of real images
     towards 0.95 and those of fakes below 0, where no loss is the least: the latter stay at 0 here. Each network learned
-    there from fakes of its own.
+    there from fakes of its own. D has a dropout of 0.2 there that drops nothing, as no call of it says `training`.
     """
     name = "keras-example"
     network = "keras_example"
@@ -349,7 +349,6 @@ class KerasExample(Args):
     batch_norm = "none"
     augment = ""
     kernel_initializer = "glorot_uniform"
-    d_dropout = 0.2
     real_labels = (0.95, 1.0)
     batch_size = 32
     d_learning_rate = 1e-4
