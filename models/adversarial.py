@@ -1,304 +1,430 @@
-"""The game: one generator, one discriminator, two optimizers, and the step that trains them [Goodfellow 2014]."""
+"""The GAN: a generator, a discriminator, and the step that trains both [Goodfellow 2014]."""
 import keras
 import tensorflow as tf
 
-from models import augment, devices, latent, losses
-
-# What a random number is for. All are drawn from (seed, batch, purpose), so that a run can go on from any batch.
-(Z, REAL_LABELS, FAKE_LABELS, STATISTICS, GRID, GENERATE, REAL_SEEN, FAKE_SEEN, SEEN_AGAIN, REPLAY,
- PENALTY, G_LABELS, CONTENT) = range(13)
+from models import augment, devices, ema, latent, losses, randomness
+from models.randomness import Purpose
+from models.replay import ReplayBuffer
 
 
 class GAN(keras.Model):
-    """A generator and a discriminator that learn from each other.
+    """A generator G and a discriminator D that are trained against each other.
+
+    Another kind of GAN is a subclass: it overrides `unpack`, `fakes_to_judge`,
+    `discriminator_loss`, `generator_loss` or `generator_terms`, and inherits the step.
 
     Args:
         args: the constants, a class of args.py.
-        network: the module that builds the networks, see models.NETWORKS.
-        classes: how many there are for G to draw and D to tell apart; 0 where it isn't `conditional`.
+        generator: maps z [batch, latent_dim (+ classes)] to images [batch, *image_shape] in
+            [-1, 1].
+        discriminator: maps images to logits [batch, 1 (+ classes)], high for real images.
+        classes: number of classes if `conditional`, else 0.
 
     Attributes:
-        generator: maps z [batch, latent_dim (+ classes)] to images [batch, *image_shape] in [-1, 1].
-        discriminator: maps images to logits [batch, 1 (+ classes)].
-        generator_ema: where `ema_decay` > 0, the generator with averaged weights, else None.
-        replay: where `replay_size` > 0, old fakes, a uint8 variable [replay_size, *image_shape], else None.
+        generator_ema: the averaged generator if `ema_decay` > 0, else None.
+        replay: a `ReplayBuffer` if `replay_size` > 0, else None.
         batch: int64 variable, the number of batches learned so far.
-        skipped: the same of the updates, of D and of G, that an overflow in float16 cost.
-        logged: the names of what a step returns, in the order in which they are best read.
-        fixed: the names of the constants that its networks don't know.
+        skipped: int64 variable, the number of updates skipped after an overflow in float16.
+
+    Raises:
+        ValueError: if a replay buffer is asked for on several devices.
     """
 
-    def __init__(self, args, network, classes=0):
+    def __init__(self, args, generator, discriminator, classes=0):
         super().__init__()
         if args.replay_size and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            raise ValueError("`replay_size` is for one device alone: several would share a memory. Set it to 0, or let "
-                             f"one GPU be seen (CUDA_VISIBLE_DEVICES=0). Received: replay_size={args.replay_size}")
-        self.args, self.classes, self.fixed = args, classes, tuple(getattr(network, "FIXED", ()))
-        self.generator = network.build_generator(args, classes)
-        self.discriminator = network.build_discriminator(args, classes)
-        self.generator_ema = self._averaged_generator() if args.ema_decay else None
-        self.replay = tf.Variable(tf.zeros([args.replay_size, *args.image_shape], "uint8"),
-                                  trainable=False) if args.replay_size else None
-        self.batch, self.skipped = counter(), counter()
+            raise ValueError("`replay_size` works on one device only. Set it to 0, or make one GPU "
+                             "visible with CUDA_VISIBLE_DEVICES=0. Received: "
+                             f"replay_size={args.replay_size}")
+        self.args = args
+        self.classes = classes
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_ema = ema.copy(generator) if args.ema_decay else None
+        self.replay = ReplayBuffer(args.replay_size, args.image_shape) if args.replay_size else None
+        self.batch = counter()
+        self.skipped = counter()
         self.d_loss_real, self.d_loss_fake, self.g_loss = losses.LOSSES[args.loss]
         if args.g_objective == "saturating":
             self.g_loss = losses.saturating
         if args.feature_matching:
-            features = self.discriminator.get_layer("features").output
-            self.judge = keras.Model(self.discriminator.input, [self.discriminator.output, features])
-        self.built = True  # its parts are; without this Keras would neither save nor distribute it
+            features = discriminator.get_layer("features").output
+            self.d_with_features = keras.Model(
+                discriminator.input, [discriminator.output, features])
+        self.built = True  # all parts are built: without this Keras refuses to save and distribute
+
+    def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
+        """Sets both optimizers and builds them at once: unbuilt optimizers cannot be restored."""
+        super().compile(optimizer=None, jit_compile=jit_compile)
+        self.d_optimizer = d_optimizer
+        self.g_optimizer = g_optimizer
+        d_optimizer.build(self.discriminator.trainable_variables)
+        g_optimizer.build(self.g_step_variables)
+
+    @property
+    def g_step_variables(self):
+        """The variables that G's update moves: G's, and with the original's defect D's too."""
+        variables = self.generator.trainable_variables
+        if self.args.g_step_moves_d:
+            variables = variables + self.discriminator.trainable_variables
+        return variables
 
     @property
     def logged(self):
-        optional = {"d_loss_class": self.classes, "g_loss_class": self.classes, "r1": self.args.r1_weight,
-                    "gradient_penalty": self.args.gradient_penalty, "feature_distance": self.args.feature_matching}
-        return ("d_loss_real", "d_loss_fake", "g_loss", *(name for name, on in optional.items() if on),
-                "d_gradient_norm", "g_gradient_norm", *(["skipped"] if self.args.precision == "mixed_float16" else []))
-
-    def _averaged_generator(self):
-        ema = keras.models.clone_model(self.generator)
-        ema.set_weights(self.generator.get_weights())
-        for layer in ema.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = 0.0  # its statistics are those of the last batch it saw in training, see settle()
-        return ema
-
-    def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
-        """Sets both optimizers and builds them at once: weights restored into unbuilt ones would be lost."""
-        super().compile(optimizer=None, jit_compile=jit_compile)
-        self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
-        d_optimizer.build(self.discriminator.trainable_variables)
-        g_optimizer.build(self.moved_by_g)
-
-    @property
-    def moved_by_g(self):
-        """The variables that G's step moves: G's, and D's too under the original's defect."""
-        moved = self.generator.trainable_variables
-        return moved + self.discriminator.trainable_variables if self.args.g_step_moves_d else moved
+        """Names of what `train_step` returns, in reading order."""
+        args = self.args
+        names = ["d_loss_real", "d_loss_fake", "g_loss"]
+        if self.classes:
+            names += ["d_loss_class", "g_loss_class"]
+        if args.r1_weight:
+            names.append("r1")
+        if args.gradient_penalty:
+            names.append("gradient_penalty")
+        if args.feature_matching:
+            names.append("feature_distance")
+        names += ["d_gradient_norm", "g_gradient_norm"]
+        if args.precision == "mixed_float16":
+            names.append("skipped")
+        return tuple(names)
 
     @property
     def networks(self):
-        """{name: network} of what a snapshot keeps apart, for reload."""
+        """{name: network}, the files of a checkpoint that can be loaded one by one."""
         networks = {"generator": self.generator, "discriminator": self.discriminator}
-        return networks | ({"generator_ema": self.generator_ema} if self.generator_ema else {})
+        if self.generator_ema:
+            networks["generator_ema"] = self.generator_ema
+        return networks
 
     @property
     def state(self):
-        """{name: variables} of what the networks' weights don't hold, for exact resume."""
-        return {"batch": [self.batch], "d_optimizer": self.d_optimizer.variables,
-                "g_optimizer": self.g_optimizer.variables, "seeds": seeds(self.networks.values()),
-                "replay": [self.replay] if self.args.replay_size else [],
-                "skipped": [self.skipped] if self.args.precision == "mixed_float16" else []}
+        """{name: variables}, what an exact resume needs beside the networks' weights."""
+        state = {
+            "batch": [self.batch],
+            "d_optimizer": self.d_optimizer.variables,
+            "g_optimizer": self.g_optimizer.variables,
+            "seeds": randomness.seed_states(self.networks.values()),
+        }
+        if self.replay:
+            state["replay"] = [self.replay.images]
+        if self.args.precision == "mixed_float16":
+            state["skipped"] = [self.skipped]
+        return state
 
-    def seed(self, purpose, batch=None):
-        """Returns the seed, int [2], of the random numbers that `batch` (the present one) needs for `purpose`."""
-        return seed(self.args, purpose, self.batch if batch is None else batch)
-
-    def draw(self, count, purpose=Z, batch=None, labels=None):
-        """Draws G's input: z [count, latent_dim], and behind it the classes `labels`, by default each in its turn."""
-        z = latent.draw(self.args.latent, [count, self.args.latent_dim], self.seed(purpose, batch))
-        if self.classes:
-            labels = tf.range(count) % self.classes if labels is None else labels
-            z = tf.concat([z, tf.one_hot(labels, self.classes)], 1)
-        return z
-
-    def walk(self, start, end, fractions):
-        """Returns G's inputs on the way between two of them: z along the great circle, the classes straight."""
-        split = self.args.latent_dim
-        return tf.concat([latent.slerp(start[:split], end[:split], fractions),
-                          latent.lerp(start[split:], end[split:], fractions)], 1)
+    # ---- the training step
 
     def train_step(self, batch):
-        """Learns one batch: D on real and fake images, then G on what the learned D says of the same fakes.
-
-        Real and fake pass D apart, as batch norm must not let them see each other [ganhacks 4]. The generator runs
-        once: its fakes are recorded on G's tape and mere numbers to D's.
+        """Learns one batch: one update of D, then one of G.
 
         Args:
-            batch: real images, float32 [batch, rows, columns, channels] in [-1, 1]; where there are classes,
-                (images, labels int [batch]).
+            batch: real images, float32 [batch, rows, columns, channels] in [-1, 1]; if there are
+                classes, (images, labels int [batch]).
 
         Returns:
-            {name: scalar} for each of `logged`: losses in nats where `loss` is cross_entropy, and the Euclidean norms
-            of both networks' gradients.
+            {name: scalar} for each of `logged`: losses (in nats if `loss` is cross_entropy), and
+            the Euclidean norms of the gradients.
         """
-        real, labels = batch if self.classes else (batch, None)
-        with tf.GradientTape() as g_tape:
-            fake = tf.cast(self.generator(self.draw(tf.shape(real)[0], labels=labels), training=True), "float32")
-        shown = self._mix_with_replay(fake) if self.args.replay_size else fake
-        return self._end(self._learn_d(real, labels, shown) | self._learn_g(real, labels, fake, g_tape))
+        args, d = self.args, self.discriminator
+        real, labels, g_inputs = self.unpack(batch)
 
-    def _end(self, logs):
-        """Counts the batch, moves the average, and returns `logs`."""
+        # G runs once for both updates: its images are on G's tape, and constants for D's.
+        with tf.GradientTape() as g_tape:
+            fake = tf.cast(self.generator(g_inputs, training=True), "float32")
+
+        # (1) Update D: maximize log D(x) + log(1 - D(G(z))).
+        # Real and fake images pass D in batches of their own: batch norm must not mix them
+        # [ganhacks 4].
+        real_view = self.view(real, Purpose.REAL_VIEW)
+        fake_view = self.view(self.fakes_to_judge(fake, batch), Purpose.FAKE_VIEW)
+        if args.d_updates == "apart":
+            logs = self._update_d_apart(real_view, labels, fake_view)
+        else:
+            logs = {}
+            with tf.GradientTape() as d_tape:
+                real_logits = d(real_view, training=True)
+                real_terms = self._terms_on_real(real_logits, labels, real_view)
+                fake_logits = d(fake_view, training=True)
+                fake_terms = self._terms_on_fake(real_view, fake_view)
+                real_loss, fake_loss = self.discriminator_loss(
+                    self.image_logits(real_logits), self.image_logits(fake_logits))
+                logs.update(d_loss_real=real_loss, d_loss_fake=fake_loss)
+                real_loss = add_terms(real_loss, real_terms, logs)
+                fake_loss = add_terms(fake_loss, fake_terms, logs)
+                d_loss = self.d_optimizer.scale_loss((real_loss + fake_loss) / 2)
+            logs["d_gradient_norm"] = self._update(
+                self.d_optimizer, d_tape.gradient(d_loss, d.trainable_variables),
+                d.trainable_variables)
+
+        # (2) Update G: maximize log D(G(z)).
+        # The scope discards every change of state of D, such as moving averages.
+        with g_tape, keras.StatelessScope():
+            fake_view = self.view(fake, Purpose.SECOND_VIEW)
+            if args.feature_matching:
+                fake_logits, fake_features = self.d_with_features(fake_view, training=True)
+                real_logits, real_features = self.d_with_features(real_view, training=True)
+                distance = losses.feature_distance(real_features, fake_features)
+                matching_terms = [("feature_distance", args.feature_matching, distance)]
+            else:
+                fake_logits = d(fake_view, training=True)
+                real_logits = d(real_view, training=True)  # TensorFlow drops it if it is not used
+                matching_terms = []
+            g_loss = self.generator_loss(
+                self.image_logits(real_logits), self.image_logits(fake_logits))
+            logs["g_loss"] = g_loss
+            g_loss = add_terms(g_loss, self.generator_terms(g_inputs, fake), logs)
+            if self.classes:
+                class_loss = losses.class_cross_entropy(fake_logits[:, 1:], labels)
+                g_loss = add_terms(g_loss, [("g_loss_class", 1.0, class_loss)], logs)
+            g_loss = add_terms(g_loss, matching_terms, logs)
+            g_loss = self.g_optimizer.scale_loss(g_loss)
+        logs["g_gradient_norm"] = self._update_g(g_tape.gradient(g_loss, self.g_step_variables))
+
         self.batch.assign_add(1)
         if self.generator_ema:
-            self._average()
-        if self.args.precision == "mixed_float16":
+            ema.update(self.generator_ema, self.generator, args.ema_decay, self.batch)
+        if args.precision == "mixed_float16":
             logs["skipped"] = tf.cast(self.skipped, "float32")
         return devices.logs(logs)
 
-    def _learn_d(self, real, labels, fake):
-        """(1) D: maximize log D(x) + log(1 - D(G(z))), in one update on their mean [scratch 1], or in two."""
-        args, d, logs, count = self.args, self.discriminator, {}, tf.shape(real)[0]
-        real, fake = self._as_seen(real, REAL_SEEN), self._as_seen(fake, FAKE_SEEN)
+    # ---- what a subclass may override
 
-        def on_real():
-            logits = d(real, training=True)
-            told = losses.labels(args.real_labels, args.fake_labels, args.label_flip, count, self.seed(REAL_LABELS))
-            logs["d_loss_real"] = loss = self.d_loss_real(self._verdict(logits), told)
-            if self.classes:  # on reals alone: of fakes D would learn to see the class that G claims [keras.io ACGAN]
-                logs["d_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
-                loss += logs["d_loss_class"]
-            if args.r1_weight:
-                logs["r1"] = losses.r1(d, real)
-                loss += args.r1_weight * logs["r1"]
-            return loss
+    def unpack(self, batch):
+        """Returns real images, their labels or None, and G's inputs."""
+        if self.classes:
+            real, labels = batch
+        else:
+            real, labels = batch, None
+        return real, labels, self.sample_z(tf.shape(real)[0], labels=labels)
 
-        def on_fake():
-            logits = d(fake, training=True)
-            told = losses.labels(args.fake_labels, args.real_labels, args.label_flip, tf.shape(fake)[0],
-                                 self.seed(FAKE_LABELS))
-            logs["d_loss_fake"] = loss = self.d_loss_fake(self._verdict(logits), told)
-            if args.gradient_penalty:
-                logs["gradient_penalty"] = losses.gradient_penalty(d, real, fake, self.seed(PENALTY))
-                loss += args.gradient_penalty * logs["gradient_penalty"]
-            return loss
+    def fakes_to_judge(self, fake, batch):
+        """Returns the fakes for D's update, some of them earlier ones if there is a buffer."""
+        if not self.replay:
+            return fake
+        return self.replay.mix(
+            fake, self.args.replay_fraction, self.batch, self.seed(Purpose.REPLAY))
 
-        norms = []
-        # A penalty is weighed against the sum of both parts, as in its paper: half of it against their mean.
-        for part in (lambda: (on_real() + on_fake()) / 2,) if args.d_updates == "joint" else (on_real, on_fake):
-            with tf.GradientTape() as d_tape:
-                loss = self.d_optimizer.scale_loss(part())
-            norms.append(self._move(self.d_optimizer, d_tape.gradient(loss, d.trainable_variables),
-                                    d.trainable_variables))
-        return logs | {"d_gradient_norm": tf.reduce_max(norms)}
+    def discriminator_loss(self, real_logits, fake_logits):
+        """Returns the two parts of D's loss, on real images and on fakes."""
+        return self._loss_on_real(real_logits), self._loss_on_fake(fake_logits)
 
-    def _verdict(self, logits):
-        """Returns D's logits, one an image or a patch of it, without those of the classes behind them, as float32."""
-        return tf.cast(logits[:, :1] if self.classes else logits, "float32")
-
-    def _learn_g(self, real, labels, fake, g_tape, also=0.0):
-        """(2) G: maximize log D(G(z)). In this scope D judges and learns nothing, not even a moving average.
-
-        `also`: what else G minimizes, of g_tape.
-        """
-        args, d, logs = self.args, self.discriminator, {}
-        with g_tape, keras.StatelessScope():
-            seen = self._as_seen(fake, SEEN_AGAIN)
-            if args.feature_matching:
-                logits, features = self.judge(seen, training=True)
-                _, wanted = self.judge(self._as_seen(real, REAL_SEEN), training=True)
-                logs["feature_distance"] = losses.feature_distance(wanted, features)
-            else:
-                logits = d(seen, training=True)
-            told = losses.labels(args.g_labels, args.g_labels, 0.0, tf.shape(fake)[0], self.seed(G_LABELS))
-            logs["g_loss"] = loss = self.g_loss(self._verdict(logits), told)
-            loss += also
-            if self.classes:
-                logs["g_loss_class"] = losses.class_cross_entropy(logits[:, 1:], labels)
-                loss += logs["g_loss_class"]
-            if args.feature_matching:
-                loss += args.feature_matching * logs["feature_distance"]
-            loss = self.g_optimizer.scale_loss(loss)
-        gradients = g_tape.gradient(loss, self.moved_by_g)
-        of_g = len(self.generator.trainable_variables)
-        return logs | {"g_gradient_norm": self._move(self.g_optimizer, gradients, self.moved_by_g, of_g,
-                                                     args.warmup_batches)}
-
-    def _move(self, optimizer, gradients, variables, counted=None, after=0):
-        """Moves variables by the gradients of a loss that `optimizer` scaled, once `after` batches are learned.
-
-        Returns the Euclidean norm of the first `counted` gradients, or of all; on several devices that of its own.
-        """
-        norm = tf.linalg.global_norm(gradients[:counted]) / optimizer.scale_loss(tf.constant(1.0))
-        if self.args.precision == "mixed_float16":  # an overflow, which the optimizer skips, is no failure of the run
-            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
-        if after:  # without a slope neither weights nor moments move
-            learns = tf.convert_to_tensor(self.batch) >= after
-            gradients = [tf.where(learns, gradient, 0.0) for gradient in gradients]
-        iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
-        before = tf.identity(iterations)
-        devices.apply(optimizer, gradients, variables)
-        self.skipped.assign_add(tf.cast(1 + before - iterations, "int64"))
-        if after:  # nor does the optimizer's clock
-            iterations.assign_sub(tf.cast(~learns, iterations.dtype))
-        return norm
-
-    def _as_seen(self, images, purpose):
-        """Returns images as D sees them: augmented [Zhao 2020], under noise that fades [ganhacks 13; kmualim 1]."""
+    def generator_loss(self, real_logits, fake_logits):
+        """Returns G's loss. `real_logits` are for losses that compare both kinds."""
         args = self.args
+        targets = losses.sample_targets(
+            args.g_labels, args.g_labels, 0.0, tf.shape(fake_logits)[0],
+            self.seed(Purpose.G_LABELS))
+        return self.g_loss(fake_logits, targets)
+
+    def generator_terms(self, g_inputs, fake):
+        """Returns further terms of G's loss: [(name in the logs, weight, value)]."""
+        return []
+
+    # ---- parts of the step
+
+    def view(self, images, purpose):
+        """Returns images as D sees them: augmented, with noise that fades.
+
+        References: Zhao 2020, arXiv:2006.10738; ganhacks 13; kmualim 1.
+        """
+        args = self.args
+        seed = self.seed(purpose)
         if args.augment:
-            images = augment.apply(images, args.augment, self.seed(purpose))
+            images = augment.apply(images, args.augment, seed)
         if args.instance_noise:
-            faded = tf.cast(self.batch, "float32") / args.instance_noise_batches if args.instance_noise_batches else 0.0
-            noise = latent.normal([tf.shape(images)[0], *images.shape[1:]], tf.random.fold_in(self.seed(purpose), -1))
+            faded = 0.0
+            if args.instance_noise_batches:
+                faded = tf.cast(self.batch, "float32") / args.instance_noise_batches
+            shape = [tf.shape(images)[0], *images.shape[1:]]
+            noise = randomness.normal(shape, tf.random.fold_in(seed, -1))
             images += args.instance_noise * tf.maximum(0.0, 1.0 - faded) * noise
         return images
 
-    def _mix_with_replay(self, fake):
-        """Puts old fakes in the place of the first `replay_fraction`, and the new ones in that of the oldest.
+    def image_logits(self, logits):
+        """Returns D's logits of images, or of their patches, without those of classes."""
+        if self.classes:
+            logits = logits[:, :1]
+        return tf.cast(logits, "float32")
 
-        The ring's places follow from the batch number; until the first batch is in it there are no old ones.
-        [ganhacks 8; Shrivastava 2017, arXiv:1612.07828]
+    def _loss_on_real(self, logits):
+        args = self.args
+        targets = losses.sample_targets(
+            args.real_labels, args.fake_labels, args.label_flip, tf.shape(logits)[0],
+            self.seed(Purpose.REAL_LABELS))
+        return self.d_loss_real(logits, targets)
+
+    def _loss_on_fake(self, logits):
+        args = self.args
+        targets = losses.sample_targets(
+            args.fake_labels, args.real_labels, args.label_flip, tf.shape(logits)[0],
+            self.seed(Purpose.FAKE_LABELS))
+        return self.d_loss_fake(logits, targets)
+
+    def _terms_on_real(self, logits, labels, real):
+        """Returns further terms of D's loss on real images.
+
+        D learns classes on real images alone: on fakes it would learn to recognize the class that
+        G was asked for [keras.io ACGAN].
         """
-        args, count = self.args, tf.shape(fake)[0]
-        seen = self.batch * tf.cast(count, "int64")
-        held = tf.cast(tf.minimum(seen, args.replay_size), "float32")
-        rows = tf.cast(tf.random.stateless_uniform([count], self.seed(REPLAY)) * held, "int32")
-        old = tf.cast(tf.gather(self.replay, rows), "float32") / 127.5 - 1
-        share = tf.cast(tf.round(args.replay_fraction * tf.cast(count, "float32")), "int32")
-        replaced = (tf.range(count) < share) & (held > 0)
-        shown = tf.where(replaced[:, None, None, None], old, fake)
-        places = (seen + tf.range(tf.cast(count, "int64"))) % args.replay_size
-        self.replay.scatter_nd_update(places[:, None], tf.cast(tf.round((fake + 1) * 127.5), "uint8"))
-        return shown
+        terms = []
+        if self.classes:
+            class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
+            terms.append(("d_loss_class", 1.0, class_loss))
+        if self.args.r1_weight:
+            terms.append(("r1", self.args.r1_weight, losses.r1(self.discriminator, real)))
+        return terms
 
-    def _average(self):
-        """Moves the averaged weights towards G's: ema = decay * ema + (1 - decay) * weights.
+    def _terms_on_fake(self, real, fake):
+        """Returns further terms of D's loss on fakes.
 
-        The decay grows with the batches, (1 + batch) / (10 + batch), so that the average forgets the noise G began
-        with [TensorFlow, ExponentialMovingAverage num_updates].
+        Papers add a penalty to the sum of both parts of D's loss. Here it is added to one part,
+        and D minimizes the mean of both, which is the same up to a factor of 2.
         """
-        batch = tf.cast(self.batch, "float32")
-        decay = tf.minimum(self.args.ema_decay, (1 + batch) / (10 + batch))
-        for average, weight in zip(self.generator_ema.trainable_variables, self.generator.trainable_variables):
-            average.assign(weight + decay * (average - weight))
+        if not self.args.gradient_penalty:
+            return []
+        penalty = losses.gradient_penalty(
+            self.discriminator, real, fake, self.seed(Purpose.PENALTY))
+        return [("gradient_penalty", self.args.gradient_penalty, penalty)]
 
-    @tf.function
-    def settle(self):
-        """Estimates anew the batch-norm statistics of the averaged generator, which no step has trained, on 256 z.
-
-        However often it is called, a dropout that stays on in G starts from the same seeds.
+    def _update_d_apart(self, real_view, labels, fake_view):
+        """Updates D twice, on real images and then on fakes [forcecore gan.py]; returns the logs.
         """
-        if self.generator_ema:
-            before = [(state, tf.identity(state.value)) for state in seeds([self.generator_ema])]
-            self.generator_ema(self.draw(256, STATISTICS), training=True)
-            for state, value in before:
-                state.assign(value)
+        d, logs = self.discriminator, {}
+        with tf.GradientTape() as tape:
+            logits = d(real_view, training=True)
+            loss = logs["d_loss_real"] = self._loss_on_real(self.image_logits(logits))
+            loss = add_terms(loss, self._terms_on_real(logits, labels, real_view), logs)
+            loss = self.d_optimizer.scale_loss(loss)
+        gradients = tape.gradient(loss, d.trainable_variables)
+        real_norm = self._update(self.d_optimizer, gradients, d.trainable_variables)
+
+        with tf.GradientTape() as tape:
+            logits = d(fake_view, training=True)
+            loss = logs["d_loss_fake"] = self._loss_on_fake(self.image_logits(logits))
+            loss = self.d_optimizer.scale_loss(loss)
+        gradients = tape.gradient(loss, d.trainable_variables)
+        fake_norm = self._update(self.d_optimizer, gradients, d.trainable_variables)
+
+        logs["d_gradient_norm"] = tf.maximum(real_norm, fake_norm)
+        return logs
+
+    def _update_g(self, gradients):
+        """Applies the gradients of G's update; returns the norm of those of G's own weights.
+
+        In the first `warmup_batches` D learns alone: gradients of 0 leave G and the moments of its
+        optimizer as they are, and the optimizer's step count is set back.
+        """
+        variables = self.g_step_variables
+        norm = self._gradient_norm(
+            self.g_optimizer, gradients[:len(self.generator.trainable_variables)])
+        if not self.args.warmup_batches:
+            self._apply(self.g_optimizer, gradients, variables)
+            return norm
+        learns = tf.convert_to_tensor(self.batch) >= self.args.warmup_batches
+        gradients = [tf.where(learns, gradient, 0.0) for gradient in gradients]
+        self._apply(self.g_optimizer, gradients, variables)
+        iterations = step_count(self.g_optimizer)
+        iterations.assign_sub(tf.cast(~learns, iterations.dtype))
+        return norm
+
+    def _update(self, optimizer, gradients, variables):
+        """Applies gradients and returns their Euclidean norm."""
+        norm = self._gradient_norm(optimizer, gradients)
+        self._apply(optimizer, gradients, variables)
+        return norm
+
+    def _gradient_norm(self, optimizer, gradients):
+        """Returns the norm of gradients of a loss that `optimizer` scaled.
+
+        With several devices it is the norm of this device's gradients. An overflow in float16,
+        which the optimizer skips, counts as 0.
+        """
+        norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
+        if self.args.precision == "mixed_float16":
+            norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+        return norm
+
+    def _apply(self, optimizer, gradients, variables):
+        """Applies gradients, and counts an update that the optimizer skipped."""
+        iterations = step_count(optimizer)
+        before = tf.identity(iterations)
+        devices.apply(optimizer, gradients, variables)
+        self.skipped.assign_add(tf.cast(1 + before - iterations, "int64"))
+
+    # ---- sampling
+
+    def seed(self, purpose, batch=None):
+        """Returns the seed for a purpose in `batch`, by default the current one: int [2]."""
+        return randomness.seed(self.args, purpose, self.batch if batch is None else batch)
+
+    def sample_z(self, count, purpose=Purpose.Z, batch=None, labels=None):
+        """Samples G's input: z, and behind it the one-hot classes if there are any.
+
+        Args:
+            count: number of rows.
+            purpose: a `Purpose`.
+            batch: int; the current batch by default.
+            labels: int [count]; the classes in turn by default.
+
+        Returns:
+            float32 [count, latent_dim (+ classes)].
+        """
+        shape = [count, self.args.latent_dim]
+        z = randomness.sample_z(self.args.latent, shape, self.seed(purpose, batch))
+        if self.classes:
+            if labels is None:
+                labels = tf.range(count) % self.classes
+            z = tf.concat([z, tf.one_hot(labels, self.classes)], 1)
+        return z
+
+    def interpolate(self, start, end, fractions):
+        """Interpolates between two of G's inputs: z on the great circle, classes linearly.
+
+        Args:
+            start, end: float32 [latent_dim (+ classes)].
+            fractions: of the way, [steps], in [0, 1].
+
+        Returns:
+            float32 [steps, latent_dim (+ classes)].
+        """
+        size = self.args.latent_dim
+        z = latent.slerp(start[:size], end[:size], fractions)
+        classes = latent.lerp(start[size:], end[size:], fractions)
+        return tf.concat([z, classes], 1)
 
     def sample(self, z, batch=0):
-        """Draws images [count, *image_shape] in [-1, 1] from z, by the averaged generator where there is one.
+        """Returns the images of z: float32 [count, *image_shape] in [-1, 1].
 
-        It touches nothing that a training goes on from, not even the seeds of a dropout that stays on in G, which
-        drops otherwise for each `batch`.
+        The averaged generator makes them if there is one. Nothing that training depends on
+        changes, not even the seeds of dropout that is active in G: these are moved ahead by
+        `batch` within this call.
         """
         network = self.generator_ema or self.generator
-        ahead = [(state, state + tf.constant([0, batch], state.dtype)) for state in seeds([network])]
-        with keras.StatelessScope(state_mapping=ahead):
+        states = randomness.seed_states([network])
+        moved = [(state, state + tf.constant([0, batch], state.dtype)) for state in states]
+        with keras.StatelessScope(state_mapping=moved):
             return tf.cast(network(z, training=False), "float32")
+
+    @tf.function
+    def update_batch_norm(self):
+        """Estimates the batch-norm statistics of the averaged generator on 256 z."""
+        if self.generator_ema:
+            ema.update_batch_norm(self.generator_ema, self.sample_z(256, Purpose.STATISTICS))
 
 
 def counter():
-    """Returns an int64 variable that stands at 0, the same on all devices."""
+    """Returns an int64 variable of value 0, equal on all devices."""
     return keras.Variable(0, dtype="int64", trainable=False, aggregation="only_first_replica")
 
 
-def seed(args, purpose, batch):
-    """Returns the seed, int [2], of the random numbers that a batch needs for a purpose."""
-    return tf.random.fold_in([args.seed, purpose], tf.cast(batch, "int64"))  # an int32 would draw other numbers
+def step_count(optimizer):
+    """Returns the step count of an optimizer, which a LossScaleOptimizer keeps in its inner one."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer.iterations
+    return optimizer.iterations
 
 
-def seeds(networks):
-    """Returns the seed states of layers such as Dropout, which Keras keeps out of a network's weights."""
-    return [variable for network in networks for variable in network.variables
-            if not any(variable is weight for weight in network.weights)]
+def add_terms(loss, terms, logs):
+    """Adds terms, [(name, weight, value)], to a loss; notes their values in `logs`."""
+    for name, weight, value in terms:
+        logs[name] = value
+        loss = loss + weight * value
+    return loss

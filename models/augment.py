@@ -1,72 +1,79 @@
-"""Differentiable augmentation of whatever D sees, real and fake, in both steps [Zhao 2020, arXiv:2006.10738].
+"""Differentiable augmentation of all images D sees, real and fake, in both updates.
 
-D can't learn a small dataset by heart when it never sees the same picture twice, and G gets gradients through it all,
-so that it needn't learn to draw shifted or bleached faces. Random numbers are stateless: a seed gives the same picture.
+D cannot memorize a small dataset when it never sees the same image twice. G gets gradients through
+the augmentation, so that it does not learn to make shifted or discolored images.
+
+Reference: Zhao 2020, arXiv:2006.10738.
 """
 import tensorflow as tf
 
-from models import latent
+from models import randomness, validation
 
-SHIFT, CUT = 1 / 8, 1 / 2  # of the rows and columns: the paper's, for 32x32
+SHIFT = 1 / 8  # the largest translation, as a share of rows and columns [Zhao 2020]
+CUT = 1 / 2    # the size of the cutout, as a share of rows and columns [Zhao 2020]
 
 
 def color(images, seed):
-    """Moves brightness by up to 0.5 (of a range of 2), scales saturation by 0..2 and contrast by 0.5..1.5."""
-    brightness, saturation, contrast = (
-        latent.uniform([tf.shape(images)[0], 1, 1, 1], tf.random.fold_in(seed, part)) for part in range(3))
+    """Shifts brightness by up to 0.5, scales saturation by 0 to 2 and contrast by 0.5 to 1.5."""
+    shape = [tf.shape(images)[0], 1, 1, 1]
+    brightness = randomness.uniform(shape, tf.random.fold_in(seed, 0))
+    saturation = randomness.uniform(shape, tf.random.fold_in(seed, 1))
+    contrast = randomness.uniform(shape, tf.random.fold_in(seed, 2))
     images = images + brightness - 0.5
-    grey = tf.reduce_mean(images, 3, keepdims=True)
-    images = grey + (images - grey) * saturation * 2
+    gray = tf.reduce_mean(images, 3, keepdims=True)
+    images = gray + (images - gray) * saturation * 2
     mean = tf.reduce_mean(images, [1, 2, 3], keepdims=True)
     return mean + (images - mean) * (contrast + 0.5)
 
 
-def _places(images, seed, low, high):
-    """Draws whole numbers in [low, high], a pair each for rows and columns, for each image: int32 2 x [batch, 1]."""
-    share = latent.uniform([tf.shape(images)[0], 2, 1], seed)
-    return [start + tf.cast(part * (end - start + 1), "int32")
-            for part, start, end in zip(tf.unstack(share, axis=1), low, high)]
-
-
 def translation(images, seed):
-    """Shifts by up to an eighth of the rows and columns; what comes in from outside is 0, grey."""
+    """Shifts by up to an eighth of the rows and columns. Pixels from outside are 0, gray."""
     rows, columns = images.shape[1:3]
-    most = round(rows * SHIFT), round(columns * SHIFT)
-    top, left = _places(images, seed, (0, 0), (2 * most[0], 2 * most[1]))
-    padded = tf.pad(images, [[0, 0], [most[0]] * 2, [most[1]] * 2, [0, 0]])
+    row_limit, column_limit = round(rows * SHIFT), round(columns * SHIFT)
+    top, left = _random_places(images, seed, 2 * row_limit, 2 * column_limit)
+    paddings = [[0, 0], [row_limit, row_limit], [column_limit, column_limit], [0, 0]]
+    padded = tf.pad(images, paddings)
     padded = tf.gather(padded, tf.range(rows) + top, axis=1, batch_dims=1)
     return tf.gather(padded, tf.range(columns) + left, axis=2, batch_dims=1)
 
 
 def cutout(images, seed):
-    """Covers a rectangle of half the rows and columns, somewhere, even partly outside, with 0, grey."""
+    """Covers a rectangle of half the rows and columns with 0, gray. It may reach outside."""
     rows, columns = images.shape[1:3]
-    half = round(rows * CUT / 2), round(columns * CUT / 2)
-    middle = _places(images, seed, (0, 0), (rows, columns))
-    covered = [tf.abs(2 * tf.range(size) + 1 - 2 * place) < 2 * reach
-               for size, place, reach in zip((rows, columns), middle, half)]
-    hidden = covered[0][:, :, None, None] & covered[1][:, None, :, None]
-    return tf.where(hidden, 0.0, images)
+    middle_row, middle_column = _random_places(images, seed, rows, columns)
+    covered_rows = _is_within(rows, middle_row, round(rows * CUT / 2))
+    covered_columns = _is_within(columns, middle_column, round(columns * CUT / 2))
+    covered = covered_rows[:, :, None, None] & covered_columns[:, None, :, None]
+    return tf.where(covered, 0.0, images)
+
+
+def _random_places(images, seed, row_limit, column_limit):
+    """Returns a random row and column per image, in [0, limit]: two int32 [batch, 1]."""
+    share = randomness.uniform([tf.shape(images)[0], 2, 1], seed)
+    row_share, column_share = tf.unstack(share, axis=1)
+    return (tf.cast(row_share * (row_limit + 1), "int32"),
+            tf.cast(column_share * (column_limit + 1), "int32"))
+
+
+def _is_within(size, middle, reach):
+    """Returns which of `size` pixels lie less than `reach` from the middle: [batch, size]."""
+    return tf.abs(2 * tf.range(size) + 1 - 2 * middle) < 2 * reach
 
 
 POLICIES = {"color": color, "translation": translation, "cutout": cutout}
 
 
-def policies(text):
-    """Splits "color,translation" into names.
+def apply(images, policies, seed):
+    """Augments images by each policy in turn.
 
-    Raises:
-        ValueError: on a name that isn't one of POLICIES.
+    Args:
+        images: float32 [batch, rows, columns, channels] in [-1, 1].
+        policies: names out of POLICIES, separated by commas.
+        seed: int tensor [2]. The same seed gives the same augmentation.
+
+    Returns:
+        float32 [batch, rows, columns, channels]. Values may leave [-1, 1].
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not set(names) <= POLICIES.keys():
-        raise ValueError(f"`augment` must be out of {', '.join(POLICIES)}, separated by commas. "
-                         f"Received: augment={text}")
-    return names
-
-
-def apply(images, text, seed):
-    """Augments images [batch, rows, columns, channels] by the policies that `text` names, each in its turn."""
-    for index, name in enumerate(policies(text)):
+    for index, name in enumerate(validation.augment_policies(policies)):
         images = POLICIES[name](images, tf.random.fold_in(seed, index))
     return images

@@ -1,85 +1,109 @@
-"""What D is told, and the losses of both sides: scalars, means over the batch, of logits [batch, 1].
+"""Losses and targets of both networks: scalars, means over the batch, of logits [batch, 1].
 
-Logits everywhere: sigmoid and cross-entropy apart saturate at -ln 1e-7 = 16.1, which is the "loss stuck at 16" of old
-tutorials. D's loss is given in two parts, that of real and that of fake images, which pass D apart [ganhacks 4].
+All losses take logits. A sigmoid followed by a cross-entropy saturates at -log(1e-7) = 16.1, the
+"loss stuck at 16" of old tutorials. D's loss has two parts, as real and fake images pass D in
+batches of their own [ganhacks 4].
 """
 import math
 
 import tensorflow as tf
 
-from models import latent
+from models import randomness
+
+# ---- targets
 
 
-# ---- what D is told
-
-def labels(limits, others, flip, count, seed):
-    """Draws labels for D [Salimans 2016 s3.4; ganhacks 6].
+def sample_targets(limits, others, flip, count, seed):
+    """Samples targets for the cross-entropy or squared error [Salimans 2016 s3.4; ganhacks 6].
 
     Args:
-        limits: (low, high), of which a label is drawn uniformly.
-        others: those of the other kind of images, which are told with probability `flip` instead.
-        count: of labels.
+        limits: (low, high), the range of the uniform distribution.
+        others: the range of the other kind of images, used with probability `flip`.
+        flip: probability in [0, 1].
+        count: number of targets.
         seed: int tensor [2].
 
     Returns:
         float32 tensor [count, 1].
     """
     def uniform(low, high, seed):
-        return low + (high - low) * latent.uniform([count, 1], seed)
+        return low + (high - low) * randomness.uniform([count, 1], seed)
 
-    told = uniform(*limits, seed)
+    targets = uniform(*limits, seed)
     if flip:
-        flipped = uniform(0.0, 1.0, tf.random.fold_in(seed, 1)) < flip
-        told = tf.where(flipped, uniform(*others, tf.random.fold_in(seed, 2)), told)
-    return told
+        is_flipped = uniform(0.0, 1.0, tf.random.fold_in(seed, 1)) < flip
+        flipped_targets = uniform(*others, tf.random.fold_in(seed, 2))
+        targets = tf.where(is_flipped, flipped_targets, targets)
+    return targets
 
 
-def cost_of_labels(limits, others, flip):
-    """Returns the least cross-entropy, in nats, that D can reach under such labels: the entropy of their mean."""
+def label_entropy(limits, others, flip):
+    """Returns the minimum of the cross-entropy for such targets, in nats: their mean's entropy."""
     mean = (1 - flip) * sum(limits) / 2 + flip * sum(others) / 2
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)
 
 
-# ---- losses: {name: (of D on real, of D on fake, of G)}, each of (logits, labels)
-
-def cross_entropy(logits, labels):
-    """Returns the mean binary cross-entropy in nats [Goodfellow 2014]."""
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels + tf.zeros_like(logits), logits))
+# ---- adversarial losses, functions of (logits, targets)
 
 
-def squared_error(logits, labels):
-    """Returns half the mean squared distance to the labels [Mao 2017, arXiv:1611.04076, eq. 2]."""
-    return tf.reduce_mean(tf.square(logits - labels)) / 2
+def cross_entropy(logits, targets):
+    """Returns the mean binary cross-entropy, in nats [Goodfellow 2014]."""
+    targets = targets + tf.zeros_like(logits)
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
+def saturating(logits, targets):
+    """Returns the mean of log(1 - D(G(z))), G's first loss in the paper [Goodfellow 2014 eq. 1]."""
+    return -cross_entropy(logits, 1.0 - targets)
+
+
+def squared_error(logits, targets):
+    """Returns half the mean squared error [Mao 2017, arXiv:1611.04076 eq. 2]."""
+    return tf.reduce_mean(tf.square(logits - targets)) / 2
+
+
+def hinge_real(logits, targets):
+    """Returns the hinge loss of D on real images [Lim 2017, arXiv:1705.02894]. No targets."""
+    return tf.reduce_mean(tf.nn.relu(1 - logits))
+
+
+def hinge_fake(logits, targets):
+    """Returns the hinge loss of D on fakes [Lim 2017, arXiv:1705.02894]. No targets."""
+    return tf.reduce_mean(tf.nn.relu(1 + logits))
+
+
+def mean_logit(logits, targets):
+    """Returns the mean logit: the Wasserstein critic on fakes. No targets."""
+    return tf.reduce_mean(logits)
+
+
+def negative_mean_logit(logits, targets):
+    """Returns minus the mean logit, which raises D's logits. No targets."""
+    return -tf.reduce_mean(logits)
+
+
+# {`loss`: (of D on real images, of D on fakes, of G)}
 LOSSES = {
-    # G maximizes log D(G(z)) instead of minimizing log(1 - D(G(z))): its gradient stays where D is sure [ganhacks 2]
+    # G maximizes log D(G(z)): unlike log(1 - D(G(z))) it keeps a gradient where D is sure
+    # [ganhacks 2].
     "cross_entropy": (cross_entropy, cross_entropy, cross_entropy),
     "least_squares": (squared_error, squared_error, squared_error),
-    # arXiv:1705.02894 [Lim 2017]; no labels
-    "hinge": (lambda logits, labels: tf.reduce_mean(tf.nn.relu(1 - logits)),
-              lambda logits, labels: tf.reduce_mean(tf.nn.relu(1 + logits)),
-              lambda logits, labels: -tf.reduce_mean(logits)),
-    # arXiv:1701.07875 [Arjovsky 2017], whose slope the gradient penalty bounds; no labels
-    "wasserstein": (lambda logits, labels: -tf.reduce_mean(logits),
-                    lambda logits, labels: tf.reduce_mean(logits),
-                    lambda logits, labels: -tf.reduce_mean(logits)),
+    "hinge": (hinge_real, hinge_fake, negative_mean_logit),
+    # arXiv:1701.07875 [Arjovsky 2017]; needs `gradient_penalty` or `spectral_norm`
+    "wasserstein": (negative_mean_logit, mean_logit, negative_mean_logit),
 }
 
 
-def saturating(logits, labels):
-    """Returns the paper's first loss of G, the mean of log(1 - D(G(z))), at most 0 [Goodfellow 2014, eq. 1]."""
-    return -cross_entropy(logits, 1.0 - labels)
-
-
 def class_cross_entropy(class_logits, labels):
-    """Returns the mean cross-entropy, in nats, of class logits [batch, classes] against labels, int [batch]."""
+    """Returns the mean cross-entropy, in nats, of class logits [batch, classes] and int labels."""
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits))
 
 
-# ---- penalties on D's slope: the gradient of its logit by each single image
+# ---- penalties on the gradient of D's logit with respect to its input image
 
-def _squared_slopes(discriminator, images):
+
+def _squared_gradient_norms(discriminator, images):
+    """Returns the squared norms of D's gradients at images, [batch]."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = discriminator(images, training=True)[:, :1]
@@ -87,24 +111,32 @@ def _squared_slopes(discriminator, images):
 
 
 def r1(discriminator, real):
-    """Returns half the mean squared slope of D at real images [Mescheder 2018, arXiv:1801.04406, eq. 9]."""
-    return tf.reduce_mean(_squared_slopes(discriminator, real)) / 2
+    """Returns half the mean squared gradient norm at real images [Mescheder 2018 eq. 9]."""
+    return tf.reduce_mean(_squared_gradient_norms(discriminator, real)) / 2
 
 
 def gradient_penalty(discriminator, real, fake, seed):
-    """Returns the mean squared distance of D's slope to 1, between real and fake [Gulrajani 2017, arXiv:1704.00028]."""
-    share = latent.uniform([tf.shape(real)[0], 1, 1, 1], seed)
+    """Returns the mean of (gradient norm - 1)^2 at points between real and fake images.
+
+    Reference: Gulrajani 2017, arXiv:1704.00028.
+    """
+    share = randomness.uniform([tf.shape(real)[0], 1, 1, 1], seed)
     between = share * real + (1 - share) * fake
-    slopes = tf.sqrt(_squared_slopes(discriminator, between) + 1e-12)  # the root of 0 has no gradient
-    return tf.reduce_mean(tf.square(slopes - 1))
+    squared_norms = _squared_gradient_norms(discriminator, between)
+    norms = tf.sqrt(squared_norms + 1e-12)  # the square root of 0 has no gradient
+    return tf.reduce_mean(tf.square(norms - 1))
 
 
 # ---- feature matching
 
-def feature_distance(real, fake):
-    """Returns the mean squared difference between the batch means of D's features [Salimans 2016 s3.1].
 
-    The paper sums over the features; the mean lets a weight mean the same whatever D's width.
+def feature_distance(real, fake):
+    """Returns the mean squared difference of the batch means of D's features [batch, features].
+
+    The paper sums over the features. With the mean, a weight means the same for any width of D.
+
+    Reference: Salimans 2016 s3.1.
     """
-    real, fake = tf.cast(real, "float32"), tf.cast(fake, "float32")
-    return tf.reduce_mean(tf.square(tf.reduce_mean(real, 0) - tf.reduce_mean(fake, 0)))
+    real_mean = tf.reduce_mean(tf.cast(real, "float32"), 0)
+    fake_mean = tf.reduce_mean(tf.cast(fake, "float32"), 0)
+    return tf.reduce_mean(tf.square(real_mean - fake_mean))

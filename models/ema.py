@@ -1,0 +1,53 @@
+"""The averaged generator: an exponential moving average of G's weights [Karras 2018 s6]."""
+import keras
+import tensorflow as tf
+
+from models import randomness
+
+
+def copy(generator):
+    """Returns a copy of the generator for its averaged weights.
+
+    The moving averages of its batch norm follow no training: `update_batch_norm` estimates them.
+    """
+    average = keras.models.clone_model(generator)
+    average.set_weights(generator.get_weights())
+    for layer in average.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # its moving averages become the statistics of one batch
+    return average
+
+
+def update(average, generator, decay, batch):
+    """Moves the averaged weights towards G's: average = decay * average + (1 - decay) * weight.
+
+    The decay is at most (1 + batch) / (10 + batch), so that the average soon forgets the initial
+    weights [TensorFlow, ExponentialMovingAverage].
+
+    Args:
+        average: the averaged generator, from `copy`.
+        generator: the generator that is trained.
+        decay: in [0, 1).
+        batch: int, the number of batches learned so far.
+    """
+    batch = tf.cast(batch, "float32")
+    decay = tf.minimum(decay, (1 + batch) / (10 + batch))
+    averaged_weights = average.trainable_variables
+    for averaged, weight in zip(averaged_weights, generator.trainable_variables, strict=True):
+        averaged.assign(weight + decay * (averaged - weight))
+
+
+def update_batch_norm(average, z):
+    """Sets the batch-norm statistics of the averaged generator to those of its images of `z`.
+
+    The seeds of dropout that is active in G do not change.
+
+    Args:
+        average: the averaged generator, from `copy`.
+        z: float32 [batch, latent_dim (+ classes)].
+    """
+    states = randomness.seed_states([average])
+    before = [tf.identity(state.value) for state in states]
+    average(z, training=True)
+    for state, value in zip(states, before):
+        state.assign(value)
