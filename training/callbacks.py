@@ -1,0 +1,351 @@
+"""Keras callbacks: the loss log, sample grids, checkpoints, TensorBoard, stopping on a signal.
+
+All take `(args, folder)`: the constants, and the folder to write to. Images and checkpoints appear
+whole or not at all, as they are written under a temporary name and then renamed.
+"""
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import signal
+
+import keras
+import matplotlib.figure
+import matplotlib.ticker
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+import data
+from models import devices
+from models.randomness import Purpose
+from training import checkpoints, watch
+from training.dump import Dump
+
+ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
+
+
+class LossLog(Dump):
+    """Writes the losses of each dump to loss.csv, and plots them in loss.png.
+
+    When a run is resumed, rows beyond the batch that training starts from are cut: those batches
+    will be trained again.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.path = self.folder / "loss.csv"
+        self.rows = []
+        if self.path.exists():
+            self.rows = self._read_rows()
+            temporary = self.folder / ".loss.csv"
+            self._write_rows(temporary, "w", self.rows)
+            os.replace(temporary, self.path)
+
+    def _read_rows(self):
+        with open(self.path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        kept = []
+        for row in rows:
+            is_complete = None not in row.values()  # a kill may have cut the last one short
+            if is_complete and int(row["batch"]) <= self.start:
+                kept.append(row)
+        return kept
+
+    def _write_rows(self, path, mode, rows):
+        with open(path, mode, newline="") as file:
+            writer = csv.DictWriter(file, ["batch", *self.model.logged], lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def dump(self, batch, logs):
+        row = {"batch": str(batch)}
+        for name in self.model.logged:
+            row[name] = f"{float(logs[name]):.9g}"  # nine digits distinguish any two float32
+        self.rows.append(row)
+        self._write_rows(self.path, "a", [row])
+        self._plot()
+
+    def _plot(self):
+        norms = [name for name in self.model.logged if name.endswith("_norm")]
+        losses = [name for name in self.model.logged if name not in norms]
+        figure = matplotlib.figure.Figure(figsize=(8, 5), dpi=80, layout="constrained")
+        panels = figure.subplots(2 if norms else 1, squeeze=False)[:, 0]
+        self._plot_curves(panels[0], losses, "losses")
+        self._shade_healthy_zones(panels[0])
+        if norms:
+            self._plot_curves(panels[1], norms, "gradient norms")
+            panels[1].set_yscale("log")
+            minor = matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5))
+            # 20, where the default would be 2 x 10^1.
+            panels[1].yaxis.set_major_formatter(matplotlib.ticker.LogFormatter())
+            panels[1].yaxis.set_minor_formatter(minor)
+        panels[-1].set_xlabel("batches")
+        figure.savefig(self.folder / ".loss.png", format="png")
+        os.replace(self.folder / ".loss.png", self.folder / "loss.png")
+
+    def _plot_curves(self, axes, names, title):
+        batches = [int(row["batch"]) for row in self.rows]
+        for name in names:
+            values = [float(row[name]) for row in self.rows]
+            axes.plot(batches, values, label=name, linewidth=1)
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper right", fontsize="small")
+
+    def _shade_healthy_zones(self, axes):
+        zones = watch.healthy_zones(self.args)
+        for line in axes.lines:
+            if line.get_label() in zones:
+                low, high = zones[line.get_label()]
+                axes.axhspan(low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+class GenerateSamples(Dump):
+    """Generates the sample grid for the callbacks after it, which read it from `model.samples`.
+
+    The z are the same at every dump; where G translates photos, the input is photos that training
+    never sees. Samples are float32 [count, rows, columns, channels] in [-1, 1].
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        rows, columns = self.args.grid
+        if self.args.photos:
+            self.z = data.photos(self.args, rows * columns)
+        else:
+            self.z = self.model.sample_z(rows * columns, Purpose.GRID, 0)
+
+    def dump(self, batch, logs):
+        self.model.update_batch_norm()
+        parts = []
+        for index, start in enumerate(range(0, len(self.z), self.args.batch_size)):
+            z = self.z[start:start + self.args.batch_size]
+            parts.append(self.model.sample(z, index))
+        self.model.samples = np.concatenate(parts)
+
+
+class DumpSamples(Dump):
+    """Writes the sample grid as dump.png and samples/<batch>.png, and at the start reals.png."""
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.columns = self.args.grid[1]
+        self.samples = self.folder / "samples"
+        self.samples.mkdir(exist_ok=True)
+        data.save_grid(data.reals(self.args), self.folder / "reals.png", self.columns)
+
+    def dump(self, batch, logs):
+        path = self.samples / f"{batch:06d}.png"
+        data.save_grid(self.model.samples, path, self.columns)
+        shutil.copyfile(path, self.folder / ".dump.png")
+        os.replace(self.folder / ".dump.png", self.folder / "dump.png")
+
+
+class DumpReconstructions(Dump):
+    """Writes originals.png at the start, and their reconstructions as reconstructions.png."""
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        rows, self.columns = self.args.grid
+        self.originals = data.pretraining_images(self.args)[:rows * self.columns]
+        data.save_grid(self.originals, self.folder / "originals.png", self.columns)
+
+    def dump(self, batch, logs):
+        images = self.model(self.originals)
+        data.save_grid(images, self.folder / "reconstructions.png", self.columns)
+
+
+# ---- checkpoints
+
+def batch_of(checkpoint):
+    """Returns the number of batches that a checkpoint, a Path, has been trained on."""
+    return int(checkpoint.name)
+
+
+def is_kept_for_good(checkpoint, args):
+    """Returns whether a checkpoint is one of those that `keep_every` keeps."""
+    return args.keep_every > 0 and batch_of(checkpoint) % args.keep_every == 0
+
+
+def is_regular(checkpoint, args):
+    """Returns whether a checkpoint is of a regular dump: of a multiple of `dump_every` batches.
+
+    Others were written because training stopped there, on a signal or at the last batch.
+    """
+    return batch_of(checkpoint) % args.dump_every == 0
+
+
+def superseded(found, args):
+    """Returns the checkpoints that need not be kept any longer.
+
+    The newest `keep_checkpoints` are kept, and those of every `keep_every`-th batch.
+
+    With `swap_every`, a run chooses among its checkpoints, and must choose the same ones whether or
+    not it was stopped and resumed. So those that were written because it stopped do not count
+    towards `keep_checkpoints`, and are not kept once there is a newer one.
+
+    Args:
+        found: checkpoints, Paths, oldest first.
+        args: the constants, a class.
+    """
+    if args.swap_every:
+        regular = [checkpoint for checkpoint in found if is_regular(checkpoint, args)]
+        of_stops = [checkpoint for checkpoint in found[:-1] if not is_regular(checkpoint, args)]
+        old = regular[:-args.keep_checkpoints] + of_stops
+    else:
+        old = found[:-args.keep_checkpoints]
+    return [checkpoint for checkpoint in old if not is_kept_for_good(checkpoint, args)]
+
+
+class DumpWeights(Dump):
+    """Saves a checkpoint at each dump, and removes those that are superseded.
+
+    Checkpoints are written from copies by another thread, while training continues. An error in it
+    is raised at the next dump, or at the end of training.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.writing = None
+        self.copies = {}
+        for name, network in self.model.networks.items():
+            self.copies[name] = keras.models.clone_model(network)
+
+    def dump(self, batch, logs):
+        self._wait()
+        for name, network in self.model.networks.items():
+            self.copies[name].set_weights(network.get_weights())
+        state = {}
+        for name, variables in self.model.state.items():
+            state[name] = [variable.numpy() for variable in variables]
+        target = self.folder / "weights" / f"{batch:06d}"
+        self.writing = checkpoints.WRITER.submit(self._write, target, state)
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        self._wait()
+
+    def _wait(self):
+        if self.writing:
+            self.writing.result()
+
+    def _write(self, target, state):
+        checkpoints.save_checkpoint(target, self.copies, state)
+        # Later ones are corrupt, else the run would have been resumed from them. They neither count
+        # nor are removed: each is replaced when training gets there.
+        found = [checkpoint for checkpoint in checkpoints.checkpoints(self.folder)
+                 if batch_of(checkpoint) <= batch_of(target)]
+        for checkpoint in superseded(found, self.args):
+            checkpoints.remove_checkpoint(checkpoint)
+
+
+class SamplesAnimation(keras.callbacks.Callback):
+    """Writes progress.webp, an animation of the sample grids, when all batches are trained."""
+
+    def __init__(self, args, folder):
+        super().__init__()
+        self.args = args
+        self.folder = folder
+
+    def on_train_end(self, logs=None):
+        if int(self.model.batch.numpy()) < self.args.batches:
+            return
+        paths = sorted((self.folder / "samples").glob("*.png"), key=lambda path: int(path.stem))
+        count = min(ANIMATION_FRAMES, len(paths))
+        chosen = np.unique(np.linspace(0, len(paths) - 1, count).astype(int))
+        frames = [Image.open(paths[index]).convert("RGB") for index in chosen]
+        temporary = self.folder / ".progress.webp"
+        frames[0].save(temporary, format="webp", save_all=True, append_images=frames[1:],
+                       duration=100, loop=0, quality=80)
+        os.replace(temporary, self.folder / "progress.webp")
+
+
+class TensorBoard(Dump):
+    """Writes losses, sample grid, constants and health.log for TensorBoard, where it is installed.
+
+    Must come after DumpSamples, whose dump.png it reads.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.health = ""
+        self.writer = None
+        if importlib.util.find_spec("tensorboard"):
+            self.writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+            with self.writer.as_default(step=self.start):
+                tf.summary.text("constants", self._table_of_constants())
+
+    def _table_of_constants(self):
+        record = json.loads((self.folder / "args.json").read_text())
+        lines = ["| constant | value |", "|---|---|"]
+        for name, value in record["constants"].items():
+            lines.append(f"| {name} | {value} |")
+        return "\n".join(lines) + "\n"
+
+    def dump(self, batch, logs):
+        if not self.writer:
+            return
+        with self.writer.as_default(step=batch):
+            for name in self.model.logged:
+                tf.summary.scalar(name.replace("_", "/", 1), logs[name])
+            grid = np.asarray(Image.open(self.folder / "dump.png").convert("RGB"))
+            tf.summary.image("samples", grid[None])
+            self._write_health()
+        self.writer.flush()
+
+    def _write_health(self):
+        path = self.folder / "health.log"
+        health = path.read_text() if path.exists() else ""
+        if health != self.health:
+            tf.summary.text("health", health.replace("\n", "\n\n"))  # Markdown: a paragraph a line
+            self.health = health
+
+
+# ---- fit
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Ends training after the current batch on Ctrl-C or SIGTERM, within a `with` statement.
+
+    That batch is dumped like the last one of a run. A second signal ends the process at once.
+
+    Attributes:
+        received: the number of the signal, None where there was none.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.received = None
+
+    def __enter__(self):
+        self.handlers = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number, frame):
+        self.received = number
+        self.__exit__()
+
+    def on_train_batch_end(self, step, logs=None):
+        # All machines must stop after the same batch, whichever of them was signalled.
+        if devices.reduced("SUM", bool(self.received)):
+            self.received = self.received or signal.SIGTERM
+            self.model.stop_training = True
+
+
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """A progress bar that stays at the last batch of a run that is stopped.
+
+    Keras' own jumps to the total number of batches.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = list((logs or {}).items())
+        self.progbar.update(self.seen, values, finalize=True)

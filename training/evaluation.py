@@ -1,0 +1,243 @@
+"""Evaluation: the features of real images, the scores of generated ones, and their table."""
+import csv
+import os
+import typing
+
+import keras
+import matplotlib.figure
+import numpy as np
+
+import data
+from models import features, metrics
+
+MIN_IMAGES = 10  # that scores are computed of: precision and recall need more than 5 [guess]
+
+
+def check_scores(args):
+    """Checks that there is what scores need: enough images of each kind, and `features`.
+
+    Raises:
+        FileNotFoundError: if `features` names a file that does not exist.
+        ValueError: if `test_fraction` or `evaluate_count` does not fit the number of images, or
+            `features` is "classifier" and the images have no labels.
+    """
+    images = data.open_images(args)
+    train, test = data.split(args, len(images))
+    if len(test) < MIN_IMAGES:
+        raise ValueError(f"`test_fraction` must leave at least {MIN_IMAGES} test images to compute "
+                         "scores. Raise it, or add more images. "
+                         f"Received: test_fraction={args.test_fraction}, {len(images)} images")
+    if not MIN_IMAGES <= args.evaluate_count <= len(train):
+        # As many training images are scored for comparison.
+        raise ValueError(f"`evaluate_count` must be at least {MIN_IMAGES} and at most the number "
+                         "of training images. "
+                         f"Received: evaluate_count={args.evaluate_count}, {len(train)} images")
+    if args.photos:
+        photos = data.open_images(args, "photos")
+        _, test_photos = data.split(args, len(photos))
+        if args.evaluate_count > len(test_photos):
+            raise ValueError("`evaluate_count` must be at most the number of test photos. "
+                             f"Received: evaluate_count={args.evaluate_count}, "
+                             f"{len(test_photos)} photos")
+    if args.features == "classifier":
+        data.classes(args)
+    elif args.features != "inception":
+        features.check_network(args.features)
+
+
+class RealFeatures(typing.NamedTuple):
+    """What generated images are compared with.
+
+    Attributes:
+        network: the keras.Model that extracts features.
+        train: features.Features of the training images.
+        test: features.Features of the test images.
+        classes: the true classes of all images, int [count, factors], where the network predicts
+            classes, else None.
+    """
+    network: keras.Model
+    train: features.Features
+    test: features.Features
+    classes: np.ndarray | None
+
+
+def real_features(args):
+    """Extracts the features of the real images with the network that `features` names.
+
+    Returns:
+        A RealFeatures.
+
+    Raises:
+        FileNotFoundError, ValueError: see `check_scores`.
+    """
+    check_scores(args)
+    images = data.open_images(args)
+    if images.dtype != np.uint8:
+        images = data.denormalize(images[:])
+    train_rows, test_rows = data.split(args, len(images))
+
+    path = args.features
+    if path == "classifier":
+        path = _classifier_file(args, images, train_rows)
+    network = features.feature_network(path)
+    train = features.extract_features(network, images[train_rows])
+    test = features.extract_features(network, images[test_rows])
+    if test.classes is None:
+        return RealFeatures(network, train, test, None)
+
+    classes = data.classes(args)
+    is_correct = (test.classes == classes[test_rows]).all(1)
+    print(f"{path} classifies {is_correct.mean():.1%} of the {len(test_rows)} test images "
+          "correctly")
+    return RealFeatures(network, train, test, classes)
+
+
+def _classifier_file(args, images, train_rows):
+    """Returns the .keras file of a classifier of the training images, and trains it if needed.
+
+    It is beside `data`. Its name says of which images it is, and how many of them it has seen, so
+    that other images, another `dataset_size` or `test_fraction` have a classifier of their own.
+    """
+    stem = data.files(args)[0].removesuffix(".hdf5")
+    path = f"{stem}.classifier-{data.fingerprint(args)}-{len(train_rows)}.keras"
+    if not os.path.exists(path):
+        print(f"Training a classifier on the labels of {args.data}")
+        classes = data.classes(args)
+        class_counts = classes.max(0) + 1
+        network = features.train_classifier(images[train_rows], classes[train_rows], class_counts)
+        temporary = path.replace(".keras", f".{os.getpid()}.tmp.keras")
+        network.save(temporary)
+        os.replace(temporary, path)
+    return path
+
+
+# ---- scores. A name such as fd_squeezenet_3k tells the network and the number of images, too.
+
+def scores_of(args, generated, real):
+    """Computes the scores of generated images.
+
+    Args:
+        args: the constants, a class.
+        generated: features.Features of `evaluate_count` generated images.
+        real: a RealFeatures.
+
+    Returns:
+        {score: value}, see `metrics.scores`.
+    """
+    scores = metrics.scores(generated, real.train, real.test, real.classes,
+                            inception=args.features == "inception")
+    suffix = _suffix(args)
+    return {name + suffix: value for name, value in scores.items()}
+
+
+def scores_of_real_images(args, real, random):
+    """Computes the scores of `evaluate_count` training images, which generated ones can reach.
+
+    Args:
+        args: the constants, a class.
+        real: a RealFeatures.
+        random: a NumPy generator, which chooses the images.
+
+    Returns:
+        {score: value}, see `metrics.scores`.
+    """
+    rows = random.permutation(len(real.train.images))[:args.evaluate_count]
+    classes = real.train.classes
+    chosen = features.Features(images=real.train.images[rows],
+                               features=real.train.features[rows],
+                               classes=None if classes is None else classes[rows])
+    scores = scores_of(args, chosen, real)
+    # These are copies of training images. Other real images would score 0.5.
+    scores["memorization" + _suffix(args)] = 0.5
+    return scores
+
+
+def labels_in_true_shares(args, random):
+    """Returns the labels of the training images, int [count], in random order.
+
+    Images generated of them in turn have each class as often as real images have.
+    """
+    labels, _ = data.open_labels(args)
+    train_rows, _ = data.split(args, len(data.open_images(args)))
+    return random.permutation(labels[train_rows])
+
+
+def is_scored(args, folder, label):
+    """Returns whether scores.csv in `folder` has scores of this network and number of images."""
+    scores = read_scores(folder).get(label, {})
+    return "fd" + _suffix(args) in scores
+
+
+def print_scores(label, scores, real_scores):
+    """Prints the scores of a checkpoint, each beside that of real images, in one line."""
+    parts = []
+    for name, value in scores.items():
+        parts.append(f"{name} {value:.4g} (real {real_scores[name]:.4g})")
+    print(f"{label}: {', '.join(parts)}")
+
+
+def _suffix(args):
+    network = os.path.splitext(os.path.basename(args.features))[0]
+    count = str(args.evaluate_count)
+    if args.evaluate_count % 1000 == 0:
+        count = f"{args.evaluate_count // 1000}k"
+    return f"_{network}_{count}"
+
+
+# ---- the table
+
+def read_scores(folder):
+    """Returns {checkpoint, or "real": {score: value}} of scores.csv in `folder`, {} without it."""
+    path = folder / "scores.csv"
+    if not path.exists():
+        return {}
+    table = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            label = row.pop("checkpoint")
+            table[label] = {name: float(value) for name, value in row.items() if value}
+    return table
+
+
+def write_scores(folder, table):
+    """Adds {checkpoint, or "real": {score: value}} to scores.csv in `folder`, and plots scores.png.
+
+    A score is plotted over the batches, with a dashed line for that of real images.
+    """
+    merged = read_scores(folder)
+    for label, scores in table.items():
+        merged[label] = merged.get(label, {}) | scores
+    columns = []
+    for scores in merged.values():
+        for name in scores:
+            if name not in columns:
+                columns.append(name)
+    checkpoints = [label for label in merged if label != "real"]
+    checkpoints.sort(key=lambda label: label.zfill(9))  # by their batches
+
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".scores.csv"
+    with open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
+        writer.writeheader()
+        for label in ["real", *checkpoints]:
+            row = {name: f"{value:.6g}" for name, value in merged[label].items()}
+            writer.writerow({"checkpoint": label} | row)
+    os.replace(temporary, folder / "scores.csv")
+    _plot_scores(folder, merged, columns, checkpoints)
+
+
+def _plot_scores(folder, table, columns, checkpoints):
+    own = [label for label in checkpoints if label.isdigit()]  # others' labels are no batches
+    rows = -(-len(columns) // 3)
+    figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
+    for index, name in enumerate(columns):
+        axes = figure.add_subplot(rows, 3, index + 1, title=name)
+        scored = [label for label in own if name in table[label]]
+        batches = [int(label) for label in scored]
+        axes.plot(batches, [table[label][name] for label in scored], marker=".")
+        if name in table["real"]:
+            axes.axhline(table["real"][name], linestyle="--", color="gray")
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / ".scores.png", format="png")
+    os.replace(folder / ".scores.png", folder / "scores.png")
