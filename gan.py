@@ -1,299 +1,410 @@
-"""The story: pretrain G, train the GAN, draw from it, score it. `python gan.py [Preset] [constant=value ...]`.
+"""Trains a GAN: pretraining, adversarial training, sampling, evaluation.
 
-main() is at the bottom. The constants are in args.py, the run is in runs/<name>.
+`python gan.py [preset] [verb ...] [constant=value ...]`, main() is at the bottom. The constants
+are in args.py, the run is in runs/<name>.
 """
 import functools
 import os
-import pathlib
 import signal
 import sys
-import zlib
 
-os.environ["KERAS_BACKEND"] = "tensorflow"             # the train step is written for it
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")     # TensorFlow's notes at its start would hide ours
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)       # Ctrl-C among the imports ends them without their tracebacks
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")           # hide TensorFlow's start-up messages
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")   # take GPU memory only as needed
 
-import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 
 import args as constants  # noqa: E402
-import callbacks  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
-from models import devices, metrics  # noqa: E402
-from models.adversarial import GENERATE  # noqa: E402
+from models import devices, features, metrics, validation  # noqa: E402
+from models.randomness import Purpose  # noqa: E402
+from training import callbacks, checkpoints, evaluation, swap, watch  # noqa: E402
+from training.checkpoints import load_networks, load_weights  # noqa: E402
 
-# What a training does on the side, in this order: the own weights are back and the grid is drawn, then the watch looks,
-# before anything is written; the film can wait.
-DUMPS = (callbacks.SwapCheckpoints, callbacks.DrawSamples, callbacks.FailureWatch, callbacks.LossLog,
-         callbacks.DumpSamples, callbacks.TensorBoard, callbacks.DumpWeights, callbacks.Film)
-LEGACY = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}  # the original's file names [forcecore args.py]
-
-
-def load_weights(model, path):
-    """Loads one network's weights from a .weights.h5 file, or from a .hdf5 that the original wrote under Keras 2.
-
-    Raises:
-        FileNotFoundError, ValueError: where the file isn't there, or doesn't fit the network.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There are no weights, or no more, to load for the {model.name}. Received: {path}")
-    try:
-        if path.name.endswith(".weights.h5"):
-            with h5py.File(path) as file:  # Keras would leave out, without a word, what the network has no layer for
-                held = []
-                file.visititems(lambda name, item: held.append(name) if isinstance(item, h5py.Dataset) else None)
-            if len(held) != len(model.weights):
-                raise ValueError(f"It holds {len(held)} arrays; the network has {len(model.weights)}.")
-        model.load_weights(path)
-    except Exception as error:  # whatever HDF5 and Keras make of a broken file
-        raise ValueError(f"{path} doesn't fit the {model.name} that the constants describe; the args.json beside "
-                         f"`weights` tells those it was trained with.\n{error}") from None
+PRETRAINING_CALLBACKS = (
+    watch.StopOnNonFinite,
+    callbacks.LossLog,
+    callbacks.DumpReconstructions,
+    callbacks.DumpWeights,
+)
+# In this order: a swapped network is put back before anything is dumped, and samples are generated
+# and checked before they are written.
+CALLBACKS = (
+    swap.SwapCheckpoints,
+    callbacks.GenerateSamples,
+    watch.FailureWatch,
+    callbacks.LossLog,
+    callbacks.DumpSamples,
+    callbacks.TensorBoard,
+    callbacks.DumpWeights,
+    callbacks.SamplesAnimation,
+)
 
 
-def load_networks(gan, folder):
-    """Loads the networks of a snapshot folder, or of one with the original's gen.hdf5 and disc.hdf5."""
-    folder = pathlib.Path(folder)
-    if name := callbacks.damaged(folder):
-        raise ValueError(f"A snapshot must be as it was written, and {folder / name} isn't. Take another")
-    for name, legacy in LEGACY.items():
-        load_weights(gan.networks[name], folder / (legacy if (folder / legacy).exists() else f"{name}.weights.h5"))
-    if gan.generator_ema:
-        averaged = folder / "generator_ema.weights.h5"
-        if averaged.exists():
-            load_weights(gan.generator_ema, averaged)
-        else:
-            gan.generator_ema.set_weights(gan.generator.get_weights())
-
-
-def class_names(args):
-    """Returns the names of the classes that G draws: the labels in `data` where `conditional`, else none."""
-    return data.open_labels(args)[1] if args.conditional else []
-
-
-def values(args):
-    """Returns what a run's args.json holds: the constants, which images `data` holds, and the classes' names."""
-    return (constants.constants(args) | {"fingerprint": data.fingerprint(args)}
-            | ({"classes": class_names(args)} if args.conditional else {}))
-
-
-def fit(args, model, folder, batches, dumps):
-    """Trains `model` until it has learned `batches`, going on from its newest snapshot; the dumps fill `folder`."""
-    start = int(model.batch.numpy())
-    if start >= batches:
-        print(f"{folder} has learned {start} batches, all that were asked for.")
-        return
-    print(f"{folder}: batch {start + 1} to {batches}")
-    if devices.reduced("MEAN", start) != start:
-        raise ValueError(f"The machines of TF_CONFIG stand at other batches: {folder} must be the same folder on all. "
-                         f"Received: batch {start} here")
-    with callbacks.StopOnSignal() as stop, devices.watched():
-        model.fit(devices.distribute(functools.partial(data.load, args, start)), steps_per_epoch=batches - start,
-                  shuffle=False, callbacks=[*(dump(args, folder) for dump in dumps), stop, callbacks.ProgressBar()])
-    if stop.received:
-        print(f"\nStopped by {signal.Signals(stop.received).name} after batch {model.batch.numpy()}, which is saved in "
-              f"{folder}. The same command goes on from there.")
-        sys.exit(128 + stop.received)
+# ---- training
 
 
 def pretrain_gen(args):
-    """Trains the generator alone, so that the game starts with a G that can draw: as the decoder of an autoencoder, or,
-    where it turns photos into images, to keep their content.
+    """Trains the generator alone for `pretrain_batches`, in an autoencoder.
 
-    It writes runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, generator.weights.h5.
+    A generator that translates photos learns to keep their content instead. Writes
+    runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, generator.weights.h5.
+
+    Args:
+        args: the constants, a class of args.py.
     """
-    with callbacks.open_run(args, values(args)) as run:
-        folder = run / "pretrain"
-        folder.mkdir(exist_ok=True)
+    if not args.pretrain_batches:
+        raise ValueError("`pretrain_batches` must be at least 1 for pretrain_gen, such as 200. "
+                         "Received: pretrain_batches=0")
+    run = checkpoints.run_folder(args)
+    with checkpoints.open_run(args, run_record(args)) as folder:
+        (folder / "pretrain").mkdir(exist_ok=True)
         with devices.strategy().scope():
             pretraining = models.build_pretraining(args, len(class_names(args)))
-        args = constants.override(args, conditional=False)  # it needs no labels
-        if snapshot := callbacks.newest(folder):
-            callbacks.load_snapshot(pretraining, snapshot)
-        fit(args, pretraining, folder, args.pretrain_batches,
-            (callbacks.StopWhereNotFinite, callbacks.LossLog, callbacks.DumpReconstructions, callbacks.DumpWeights))
-        pretraining.generator.save_weights(folder / ".generator.weights.h5")
-        os.replace(folder / ".generator.weights.h5", folder / "generator.weights.h5")
-        devices.reduced("SUM", 0)  # no machine begins the game before the chief has written it
+        checkpoints.load_newest(pretraining, run / "pretrain")
+        without_labels = constants.override(args, conditional=False)
+        fit(without_labels, pretraining, folder / "pretrain", args.pretrain_batches,
+            PRETRAINING_CALLBACKS)
+        path = folder / "pretrain" / "generator.weights.h5"
+        temporary = path.with_name(".generator.weights.h5")
+        pretraining.generator.save_weights(temporary)
+        os.replace(temporary, path)
+        devices.reduced("SUM", 0)  # other machines wait here until the chief has written the file
 
 
 def train_gan(args):
-    """Plays the game until the GAN has learned `batches`, and returns it; runs/<name> is filled on the way.
+    """Trains the GAN until it has learned `batches`, and fills runs/<name>.
 
-    It starts from the newest snapshot of the run; else from `weights`; else from the pretrained generator; else afresh.
+    It starts from the newest checkpoint of the run, else from `weights`, else from the pretrained
+    generator, else from initial weights.
+
+    Args:
+        args: the constants, a class of args.py.
+
+    Returns:
+        The GAN, a keras.Model.
     """
-    with callbacks.open_run(args, values(args)) as folder:
+    run = checkpoints.run_folder(args)
+    pretrained = run / "pretrain" / "generator.weights.h5"
+    with checkpoints.open_run(args, run_record(args)) as folder:
         with devices.strategy().scope():
             gan = models.build(args, len(class_names(args)))
-        pretrained = folder / "pretrain" / "generator.weights.h5"
-        if snapshot := callbacks.newest(folder):
-            callbacks.load_snapshot(gan, snapshot)
+        if checkpoints.load_newest(gan, run):
+            pass  # resumed
         elif args.weights:
             load_networks(gan, args.weights)
         elif args.pretrain_batches and pretrained.exists():
             load_weights(gan.generator, pretrained)
             if gan.generator_ema:
                 gan.generator_ema.set_weights(gan.generator.get_weights())
-        if args.loss in ("hinge", "wasserstein"):
-            print(f"loss={args.loss} has no labels: real_labels, fake_labels and g_labels are not used.")
-        if args.loss != "cross_entropy":
-            print("The watch knows no zones of losses but those of cross_entropy; it looks at images and gradients.")
-        fit(args, gan, folder, args.batches, DUMPS)
+        fit(args, gan, folder, args.batches, CALLBACKS)
     return gan
 
 
-def draw(args, gan, count, chosen=None):
-    """Yields the first `count` images of a GAN, batch by batch: their numbers, z, labels or None, and bytes.
+def fit(args, model, folder, batches, callback_classes):
+    """Trains `model` until it has learned `batches`. The callbacks write to `folder`.
 
-    Where there are classes, the `chosen` ones, or all, take turns. Where G turns photos into images, z is those that
-    training never saw.
+    Ctrl-C and SIGTERM finish the batch, save it, and end the process.
     """
-    chosen = range(gan.classes) if chosen is None else chosen
-    photos = np.resize(data.photos(args, count), (count + args.batch_size, *args.image_shape)) if args.photos else None
-    for batch in range(-(-count // args.batch_size)):
-        numbers = range(batch * args.batch_size, (batch + 1) * args.batch_size)
-        labels = [chosen[number % len(chosen)] for number in numbers] if len(chosen) else None
-        z = photos[numbers] if args.photos else np.asarray(gan.draw(args.batch_size, GENERATE, batch, labels))
-        images = data.denormalize(gan.sample(z, batch))
-        numbers = numbers[:count - numbers[0]]
-        yield numbers, z[:len(numbers)], labels, images[:len(numbers)]
+    start = int(model.batch.numpy())
+    if start >= batches:
+        print(f"{folder} has already learned {start} batches, `batches` are {batches}.")
+        return
+    print(f"{folder}: batch {start + 1} to {batches}")
+    if devices.reduced("MEAN", start) != start:
+        raise ValueError("All machines of TF_CONFIG must share one folder runs, and start at the "
+                         f"same batch. Received: batch {start} on this machine")
+    stop = callbacks.StopOnSignal()
+    all_callbacks = [callback(args, folder) for callback in callback_classes]
+    all_callbacks += [stop, callbacks.ProgressBar()]
+    batches_from_start = functools.partial(data.load, args, start)
+    with stop, devices.watched():
+        model.fit(devices.distribute(batches_from_start), steps_per_epoch=batches - start,
+                  shuffle=False, callbacks=all_callbacks)
+    if stop.received:
+        print(f"\nStopped by {signal.Signals(stop.received).name} after batch "
+              f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
+              "to resume.")
+        sys.exit(128 + stop.received)
+
+
+def class_names(args):
+    """Returns the names of the classes in `data` if `conditional`, else []."""
+    if not args.conditional:
+        return []
+    return data.open_labels(args)[1]
+
+
+def run_record(args):
+    """Returns what args.json holds: constants, preset, overrides, fingerprint of the images."""
+    record = {
+        "preset": constants.preset_name(args),
+        "overrides": constants.overrides(args),
+        "constants": constants.constants(args),
+        "fingerprint": data.fingerprint(args),
+    }
+    if args.conditional:
+        record["classes"] = class_names(args)
+    return record
+
+
+# ---- sampling
 
 
 def generate(args):
-    """Draws `generate_count` images, a grid of the first and a great-circle walk; returns their folder.
+    """Generates `generate_count` images, a grid of the first, and an interpolation.
 
-    They come from the run's newest snapshot, or, where nothing is to be trained, from `weights`. Image k is the same
-    for any `generate_count`. Another `seed` than the run's, or another run's weights, have a folder of their own.
-    Where `conditional`, each class has a folder in it, and `generate_class` draws one class alone. Where G turns
-    photos into images, it turns those of `generate_from`.
+    The newest checkpoint of the run is used, or the one that `weights` names. Image number k does
+    not depend on `generate_count`. With classes, each class has a folder, and `generate_class`
+    chooses one of them. A network that translates photos translates those of `generate_from`.
+
+    Args:
+        args: the constants, a class of args.py.
+
+    Returns:
+        The folder of the images, runs/<name>/generated/<batch>, a Path.
     """
-    snapshot, = callbacks.snapshots_of(args, constants.constants(args), 1)
-    classes = callbacks.classes_of(args, snapshot)
+    found = checkpoints.chosen_checkpoints(args, {"constants": constants.constants(args)})
+    classes = checkpoints.class_names_of(args, found[-1])
     gan = models.build(args, len(classes))
-    load_networks(gan, snapshot)
-    folder = callbacks.run_folder(args) / "generated" / callbacks.label_of(args, snapshot)
+    checkpoint = checkpoints.first_loaded(
+        reversed(found), functools.partial(load_networks, gan))
+    label = checkpoints.label_of(args, checkpoint)
+    folder = checkpoints.run_folder(args) / "generated" / label
     if args.photos:
-        data.turn(args, gan.sample, gan.scale, folder)
+        data.translate_photos(args, gan.sample, gan.multiple, folder)
         return folder
-    (rows, columns), count = args.grid, args.generate_count
-    chosen = [classes.index(args.generate_class)] if args.generate_class else None
-    first, starts = [], []
-    for numbers, z, labels, images in draw(args, gan, max(count, rows), chosen):
-        starts.extend(z[:rows - len(starts)])
-        first.extend(images[:min(rows * columns, count) - len(first)])
-        for index, number in enumerate(numbers[:max(0, count - numbers[0])]):
-            place = folder / classes[labels[index]] if classes else folder
-            place.mkdir(parents=True, exist_ok=True)
-            data.save_png(images[index], place / f"{number:05d}.png")
-    data.save_grid(np.stack(first), folder / "grid.png", columns)
-    # Each row walks from its own z to that of the next, and the last one home.
+
+    rows, columns = args.grid
+    count = args.generate_count
+    chosen = None
+    if args.generate_class:
+        chosen = [classes.index(args.generate_class)]
+    row_starts, grid_images = [], []
+    for numbers, z, labels, images in generate_images(args, gan, max(count, rows), chosen):
+        for index, number in enumerate(numbers):
+            if number < rows:
+                row_starts.append(z[index])
+            if number >= count:
+                continue
+            if number < rows * columns:
+                grid_images.append(images[index])
+            target = folder
+            if classes:
+                target = folder / classes[labels[index]]
+            target.mkdir(parents=True, exist_ok=True)
+            data.save_png(images[index], target / f"{number:05d}.png")
+    data.save_grid(np.stack(grid_images), folder / "grid.png", columns)
+
+    # Each row goes from its own z to that of the next row, the last one back to the first.
     fractions = np.arange(columns) / columns
-    walk = [gan.sample(gan.walk(start, end, fractions)) for start, end in zip(starts, starts[1:] + starts[:1])]
-    data.save_grid(np.concatenate(walk), folder / "walk.png", columns)
-    print(f"{folder}: {count} images, grid.png and walk.png")
+    row_ends = row_starts[1:] + row_starts[:1]
+    interpolated = []
+    for start, end in zip(row_starts, row_ends):
+        interpolated.append(gan.sample(gan.interpolate(start, end, fractions)))
+    data.save_grid(np.concatenate(interpolated), folder / "interpolation.png", columns)
+    print(f"{folder}: {count} images, grid.png and interpolation.png")
     return folder
 
 
-def evaluate(args, real=None):
-    """Scores the run's snapshots, or `weights`, with `evaluate_count` images each; a score stays until the snapshot,
-    the network or the real images are others.
-
-    It writes runs/<name>/scores.csv, a row a snapshot, the first what real images score; scores.png; and, of the last
-    snapshot it scored, neighbours.png: the 16 drawn images nearest to a training image, each beside that one.
+def generate_images(args, gan, count, chosen=None):
+    """Generates the first `count` images of a GAN, batch by batch.
 
     Args:
-        real: what `callbacks.look_at_real` returned, for whoever scores several runs on the same images.
+        args: the constants, a class of args.py.
+        gan: what `models.build` returned, with weights loaded.
+        count: number of images.
+        chosen: classes to generate in turn, indices; all of them by default.
 
-    Returns {snapshot, or "real": {score: value}}.
+    Yields:
+        (numbers, z, labels, images) of a batch: the numbers of the images, a range; G's inputs
+        (test photos for a network that translates photos); class indices, or None; uint8 images
+        [batch, rows, columns, channels].
     """
-    run, count = callbacks.run_folder(args), args.evaluate_count
-    snapshots = callbacks.snapshots_of(args, constants.constants(args) | {"fingerprint": data.fingerprint(args)})
-    network, train, test, true = real or callbacks.look_at_real(args)
-    suffix = f"_{pathlib.Path(args.features).stem}_{f'{count // 1000}k' if count % 1000 == 0 else count}"
+    if chosen is None:
+        chosen = range(gan.classes)
+    if args.photos:
+        photos = data.photos(args, count)
+        photos = np.resize(photos, (count + args.batch_size, *args.image_shape))
+    for batch, first in enumerate(range(0, count, args.batch_size)):
+        numbers = range(first, first + args.batch_size)
+        labels = None
+        if len(chosen):
+            labels = [chosen[number % len(chosen)] for number in numbers]
+        if args.photos:
+            z = photos[numbers]
+        else:
+            z = np.asarray(gan.sample_z(args.batch_size, Purpose.GENERATE, batch, labels))
+        images = data.denormalize(gan.sample(z, batch))
+        wanted = min(args.batch_size, count - first)
+        yield numbers[:wanted], z[:wanted], labels, images[:wanted]
 
-    def scores(seen):
-        found = metrics.scores(seen, train, test, true, inception=args.features == "inception")
-        return {name + suffix: value for name, value in found.items()}
 
+# ---- evaluation
+
+
+def evaluate(args, real=None):
+    """Scores the checkpoints of the run, or `weights`, with `evaluate_count` images each.
+
+    A checkpoint that has scores of this count and these features keeps them. Writes
+    runs/<name>/scores.csv (the first row has the scores of real images), scores.png, and
+    neighbours.png: the 16 generated images nearest to a training image, each beside it.
+
+    Args:
+        args: the constants, a class of args.py.
+        real: what `evaluation.real_features` returned, to score several runs on the same images.
+
+    Returns:
+        {checkpoint, or "real": {score: value}}.
+    """
+    run, count = checkpoints.run_folder(args), args.evaluate_count
+    record = {"constants": constants.constants(args), "fingerprint": data.fingerprint(args)}
+    found = checkpoints.chosen_checkpoints(args, record)
+    if real is None:
+        real = evaluation.real_features(args)
     random = np.random.default_rng(0)
-    rows = random.permutation(len(train.images))[:count]
-    floor = scores(metrics.Seen(*(part if part is None else part[rows] for part in train)))
-    floor["memorization" + suffix] = 0.5  # these are copies; of other real images each second pair is nearer
-    chosen = random.permutation(data.open_labels(args)[0][data.split(args, len(data.open_faces(args)))[0]]) \
-        if args.conditional else None  # classes in their true shares
-    for snapshot in snapshots:
-        label, held = callbacks.label_of(args, snapshot), callbacks.read_scores(run)
-        gan = models.build(args, len(callbacks.classes_of(args, snapshot)))
-        load_networks(gan, snapshot)
-        # Five digits, others where the network, the real images or the snapshot are others.
-        seen_and_drawn = test.images, *network.get_weights(), *(gan.generator_ema or gan.generator).get_weights()
-        of = {"of" + suffix: zlib.crc32(b"".join(map(bytes, seen_and_drawn))) % 10 ** 5}
-        if of.items() <= held.get(label, {}).items():
+    real_scores = evaluation.scores_of_real_images(args, real, random)
+    labels = None
+    if args.conditional:
+        labels = evaluation.labels_in_true_shares(args, random)
+
+    for checkpoint in found:
+        label = checkpoints.label_of(args, checkpoint)
+        if evaluation.is_scored(args, run, label):
             continue
-        seen = metrics.look(network, np.concatenate([images for *_, images in draw(args, gan, count, chosen)]))
-        found = scores(seen)
-        print(f"{label}: " + ", ".join(f"{name} {value:.4g} (real {floor[name]:.4g})" for name, value in found.items()))
-        callbacks.write_scores(run, {"real": floor, label: found | of})
-        to_train, next_to = metrics.nearest(seen.features, train.features)
-        closest = np.argsort(to_train)[:16]
-        pairs = np.stack([seen.images[closest], train.images[next_to[closest]]], 1)
-        data.save_grid(pairs.reshape(-1, *args.image_shape), run / "neighbours.png", 8)
-    return callbacks.read_scores(run)
+        gan = models.build(args, len(checkpoints.class_names_of(args, checkpoint)))
+        try:
+            load_networks(gan, checkpoint)
+        except (ValueError, FileNotFoundError) as error:
+            print(f"{checkpoint} cannot be loaded and is skipped. {error}")
+            continue
+        batches = [images for *_, images in generate_images(args, gan, count, labels)]
+        generated = features.extract_features(real.network, np.concatenate(batches))
+        scores = evaluation.scores_of(args, generated, real)
+        evaluation.print_scores(label, scores, real_scores)
+        evaluation.write_scores(run, {"real": real_scores, label: scores})
+        save_neighbours(args, generated, real, run / "neighbours.png")
+    return evaluation.read_scores(run)
 
 
-def choose(args):
-    """Returns `args`, or the preset ToyFaces where nothing was set and nothing is there to train on."""
-    if data.files(args) or args.images in data.EMBEDDED or data.find(args):
+def save_neighbours(args, generated, real, path):
+    """Writes the 16 generated images nearest to a training image, each beside that image."""
+    distances, nearest_rows = metrics.nearest(generated.features, real.train.features)
+    closest = np.argsort(distances)[:16]
+    neighbours = real.train.images[nearest_rows[closest]]
+    pairs = np.stack([generated.images[closest], neighbours], 1)
+    data.save_grid(pairs.reshape(-1, *args.image_shape), path, columns=8)
+
+
+# ---- the command line
+
+
+def resume_constants(args):
+    """Returns `args` on top of the preset and overrides that the run was begun with, if any."""
+    run = checkpoints.run_folder(args)
+    begun = checkpoints.read_record(run)
+    if not begun:
         return args
-    if (args.images, args.data) != (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA) \
-            or "toyfaces" != callbacks.begun_with(callbacks.run_folder(args)).get("images", "toyfaces"):
+    if begun["preset"] not in constants.presets():
+        raise ValueError(f"{run} was begun with a preset that args.py does not have. Restore it, "
+                         f"or choose another `name`. Received: {begun['preset']}")
+    if constants.preset_name(args) not in ("Args", begun["preset"]):
+        return args  # another preset was named: its constants will be compared with the run's
+    begun_overrides = {}
+    for name, value in begun["overrides"].items():
+        begun_overrides[name] = tuple(value) if isinstance(value, list) else value
+    given = constants.overrides(args)
+    remembered = {name: value for name, value in begun_overrides.items() if name not in given}
+    if remembered or constants.preset_name(args) != begun["preset"]:
+        listed = " ".join(f"{name}={value}" for name, value in remembered.items())
+        print(f"{run} was begun with: {begun['preset']} {listed}".rstrip())
+    preset = constants.presets()[begun["preset"]]
+    return constants.override(preset, **(begun_overrides | given))
+
+
+def choose_data(args):
+    """Returns `args`, on toy faces if there is nothing to train on and nothing was set."""
+    has_data = data.files(args) or args.images in data.EMBEDDED or data.find(args)
+    has_defaults = (args.images, args.data) == (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA)
+    if has_data or not has_defaults:
         return args
-    changes = constants.changes(args)
-    print(f"There is no {args.data}, and nothing matches {args.images}: training on toy faces (preset ToyFaces). "
-          "To train on anime faces, unpack them there or name yours: python data.py images='my-faces/*.jpg'")
-    return constants.override(constants.ToyFaces, **changes)
+    print(f"There is no {args.data}, and no file matches {args.images}: training on toy faces. "
+          "For your own images: python data.py images='my-faces/*.jpg'")
+    if constants.preset_name(args) == "Args":
+        return constants.override(constants.ToyFaces, **constants.overrides(args))
+    toys = constants.ToyFaces
+    return constants.override(
+        args, images=toys.images, data=toys.data, dataset_size=toys.dataset_size)
 
 
-def prepare(args):
-    """Makes `data` where it isn't there, and anew where it is an embedded dataset of another size, seed or `max_int`.
+def prepare_data(args):
+    """Makes `data` if it is missing, and checks what an existing file was made from.
+
+    A `data` that was named on the command line is used as it is. Otherwise an embedded dataset of
+    another size, seed or `max_int` is made anew.
 
     Raises:
-        ValueError: where `data` was made from other images than `images`, once that is set, or `photos` names.
+        ValueError: if `data` was made from other images or photos than the constants name.
     """
-    if data.files(args):
-        made_from = data.attributes(args)
-        source, photos = made_from.get("images", "images unknown"), made_from.get("photos", "")
-        if data.printable(args.images) not in (constants.DEFAULT_IMAGES, source) \
-                or data.printable(args.photos) != photos:
-            raise ValueError(f"`data` was made from other images. Make it anew with python data.py, or name another "
-                             f"`data`. Received: images={args.images}, photos={args.photos!r}, data={args.data} made "
-                             f"from {source} and {photos!r}")
-        if args.images not in data.EMBEDDED \
-                or all(made_from.get(name, getattr(args, name)) == getattr(args, name)
-                       for name in ("dataset_size", "seed", "max_int")):
-            print(f"{args.data}, made from {source}")
-            return
-    data.make(args)
+    if not data.files(args):
+        data.make(args)
+        return
+    origin = data.attributes(args)
+    source = origin.get("images", "unknown images")
+    if "data" not in constants.overrides(args):
+        same_images = args.images in (constants.DEFAULT_IMAGES, source)
+        if not same_images or args.photos != origin.get("photos", ""):
+            raise ValueError("`data` was made from other images. Make it anew with python data.py, "
+                             "or name another `data`. Received: "
+                             f"images={args.images}, photos={args.photos!r}, data={args.data}, "
+                             f"made from {source} and photos {origin.get('photos', '')!r}")
+        if args.images in data.EMBEDDED:
+            for name in ("dataset_size", "seed", "max_int"):
+                if origin.get(name, getattr(args, name)) != getattr(args, name):
+                    data.make(args)
+                    return
+    print(f"{args.data}, made from {source}")
 
 
-def main(args):
-    """The menu: four verbs, each with a constant that says how much, 0 = skip."""
-    args = choose(args)
-    models.check(args)
-    if args.pretrain_batches or args.batches or args.evaluate_count and not data.files(args):
-        prepare(args)
-    callbacks.check_ahead(args)  # what is wrong is said before hours of training
-    if args.pretrain_batches:
-        pretrain_gen(args)
-    if args.batches:
-        train_gan(args)
-    if args.generate_count and not devices.machine():  # the chief alone
-        generate(args)
-    if args.evaluate_count and not devices.machine():
-        evaluate(args)
+def check_verbs(args, verbs):
+    """Raises errors of `generate` and `evaluate` now, if they come after hours of training."""
+    trains = "train_gan" in verbs
+    if "generate" in verbs and args.photos:
+        data.photos_to_translate(args)
+    if "generate" in verbs and trains:
+        checkpoints.check_generate_class(args, class_names(args))
+    if "evaluate" in verbs:
+        evaluation.check_scores(args)
+        if trains and args.features != "classifier":
+            features.feature_network(args.features)  # a download may fail
+
+
+def main(args, verbs=()):
+    """Runs the verbs in the order given. Without any it pretrains, if asked to, and trains."""
+    args = resume_constants(args)
+    if not checkpoints.read_record(checkpoints.run_folder(args)):
+        args = resume_constants(choose_data(args))
+    validation.validate(args)
+    for warning in validation.warnings(args):
+        print(warning)
+    if not verbs:
+        verbs = ["pretrain_gen", "train_gan"] if args.pretrain_batches else ["train_gan"]
+    trains = "pretrain_gen" in verbs or "train_gan" in verbs
+    if trains or ("evaluate" in verbs and not data.files(args)):
+        prepare_data(args)
+    check_verbs(args, verbs)
+    functions = {
+        "pretrain_gen": pretrain_gen,
+        "train_gan": train_gan,
+        "generate": generate,
+        "evaluate": evaluate,
+    }
+    for verb in verbs:
+        if verb in ("generate", "evaluate") and devices.machine():
+            continue  # the chief alone
+        functions[verb](args)
 
 
 if __name__ == "__main__":
-    data.as_script(main, callbacks.Diverged)
+    constants.run_script(main, constants.VERBS, watch.Diverged)
