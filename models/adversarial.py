@@ -17,7 +17,8 @@ class GAN(keras.Model):
         args: the constants, a class of args.py.
         generator: maps z [batch, latent_dim (+ classes)] to images [batch, *image_shape] in
             [-1, 1].
-        discriminator: maps images to logits [batch, 1 (+ classes)], high for real images.
+        discriminator: maps images to logits [batch, 1 (+ classes)], high for real images. For
+            `feature_matching` it has a layer named "features".
         classes: number of classes if `conditional`, else 0.
 
     Attributes:
@@ -165,7 +166,8 @@ class GAN(keras.Model):
                 matching_terms = [("feature_distance", args.feature_matching, distance)]
             else:
                 fake_logits = d(fake_view, training=True)
-                real_logits = d(real_view, training=True)  # TensorFlow drops it if it is not used
+                # For losses that compare both kinds. Else the graph does not compute them.
+                real_logits = d(real_view, training=True)
                 matching_terms = []
             g_loss = self.generator_loss(
                 self.image_logits(real_logits), self.image_logits(fake_logits))
@@ -275,8 +277,8 @@ class GAN(keras.Model):
     def _terms_on_fake(self, real, fake):
         """Returns further terms of D's loss on fakes.
 
-        Papers add a penalty to the sum of both parts of D's loss. Here it is added to one part,
-        and D minimizes the mean of both, which is the same up to a factor of 2.
+        D minimizes the mean of both parts of its loss, where papers take the sum. A penalty belongs
+        to one part, so that all of D's loss, penalties included, is half of the papers'.
         """
         if not self.args.gradient_penalty:
             return []
@@ -343,7 +345,7 @@ class GAN(keras.Model):
         return norm
 
     def _apply(self, optimizer, gradients, variables):
-        """Applies gradients, and counts an update that the optimizer skipped."""
+        """Applies gradients, in every update of D and G, and counts those the optimizer skipped."""
         iterations = step_count(optimizer)
         before = tf.identity(iterations)
         devices.apply(optimizer, gradients, variables)

@@ -82,7 +82,11 @@ def watched():
 
 
 def apply(optimizer, gradients, variables):
-    """Applies the mean of the devices' gradients. Keras' optimizers apply their sum."""
+    """Applies the mean of the devices' gradients.
+
+    Keras' optimizers apply the sum over the devices, so gradients are divided by their number
+    first. A change of the gradients, such as clipping, must come before that.
+    """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1 and hasattr(optimizer, "dynamic_scale"):
         # A LossScaleOptimizer asks only the first device whether its gradients are finite. With

@@ -48,7 +48,7 @@ def build_discriminator(args, classes=0):
         A keras.Model: numbers [batch, 1, bits, 1] in [-1, 1] -> logits [batch, 1], high for real.
     """
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(1)  # before the others, see "Order of creation"
+    head = layers.Dense(1)  # created first, see "Order of creation"
     logits = head(_extract_features(images, args))
     return keras.Model(images, logits, name="discriminator")
 

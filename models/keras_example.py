@@ -6,7 +6,7 @@ either side makes the networks the same.
 
 Order of creation: a layer without a seed of its own takes one from Keras' global generator when it
 is created. Where a layer is created before those that precede it in the network, that order is what
-makes a `seed` reproduce earlier runs.
+makes a `seed` reproduce earlier runs. New networks need not follow it.
 
 Reference: keras.io/examples/generative/dcgan_overriding_train_step
 """
@@ -49,7 +49,7 @@ def build_discriminator(args, classes=0):
         A keras.Model: images [batch, *image_shape] in [-1, 1] -> logits [batch, 1], high for real.
     """
     images = keras.Input(args.image_shape, name="images")
-    dropout = layers.Dropout(args.d_dropout)  # before the others, see "Order of creation"
+    dropout = layers.Dropout(args.d_dropout)  # created first, see "Order of creation"
     x = dropout(_extract_features(images, args))
     logits = layers.Dense(1)(x)
     return keras.Model(images, logits, name="discriminator")

@@ -3,28 +3,8 @@
 Nothing here imports TensorFlow or Keras, so that a mistake is reported at once.
 """
 
-# {constant: the values it may have}
-CHOICES = {
-    "crop": ("center", "squash"),
-    "network": ("dcgan", "keras_example", "even", "cartoongan"),
-    "latent": ("normal", "uniform", "binary"),
-    "downsampling": ("stride", "average", "max"),
-    "upsampling": ("transpose", "pixel_shuffle", "nearest", "bilinear"),
-    "batch_norm": ("both", "generator", "discriminator", "none"),
-    "kernel_initializer": (
-        "normal", "random_normal", "random_uniform", "truncated_normal",
-        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
-        "lecun_uniform", "lecun_normal", "orthogonal"),
-    "loss": ("cross_entropy", "least_squares", "hinge", "wasserstein"),
-    "g_objective": ("non_saturating", "saturating"),
-    "d_updates": ("joint", "apart"),
-    "d_optimizer": ("adam", "sgd"),
-    "g_optimizer": ("adam", "sgd"),
-    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-    "jit_compile": ("auto", "on", "off"),
-}
-
-# {network: {constant it does not support: the only value that constant may have}}
+# {network: {constant that its generator or discriminator ignores: the value it must have}}
+# The failure watch recommends none of them.
 UNSUPPORTED = {
     "dcgan": {},
     "keras_example": {
@@ -69,6 +49,27 @@ UNSUPPORTED = {
         "gradient_penalty": 0.0,
         "r1_weight": 0.0,
     },
+}
+
+# {constant: the values it may have}
+CHOICES = {
+    "crop": ("center", "squash"),
+    "network": tuple(UNSUPPORTED),
+    "latent": ("normal", "uniform", "binary"),
+    "downsampling": ("stride", "average", "max"),
+    "upsampling": ("transpose", "pixel_shuffle", "nearest", "bilinear"),
+    "batch_norm": ("both", "generator", "discriminator", "none"),
+    "kernel_initializer": (
+        "normal", "random_normal", "random_uniform", "truncated_normal",
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+        "lecun_uniform", "lecun_normal", "orthogonal"),
+    "loss": ("cross_entropy", "least_squares", "hinge", "wasserstein"),
+    "g_objective": ("non_saturating", "saturating"),
+    "d_updates": ("joint", "apart"),
+    "d_optimizer": ("adam", "sgd"),
+    "g_optimizer": ("adam", "sgd"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "jit_compile": ("auto", "on", "off"),
 }
 
 AUGMENT_POLICIES = ("color", "translation", "cutout")  # [Zhao 2020]

@@ -1,12 +1,13 @@
-"""Broken files: does each end in a message or a named skip, soon, with nothing lost?
+"""Broken files: does each end in one clear message or a named skip, soon, with nothing lost?
 
     python tests/bench_fuzz.py count=5000
 
-Images, IDX files, datasets, weights, snapshots, feature networks, args.json and command lines are mutated: bits are
-flipped, parts cut, doubled or zeroed, lengths made huge. Each must be read, or end in a ValueError or OSError of one
-message that names what was received. One that takes longer than 60 seconds, or 512 MiB more than those before, ends the
-bench; so does a file that was changed or left behind. Prints, for each kind, how many inputs were taken and how many
-refused.
+Images, IDX files, datasets, weights, checkpoints, feature networks, args.json and command lines are
+mutated: bits are flipped, parts are cut, repeated or zeroed, numbers are made huge. Each must be
+read, or raise a ValueError or OSError whose message names what was received. The bench ends at the
+first input that raises anything else, takes more than 60 seconds or 512 MiB of additional memory,
+or is changed, and where a temporary file is left. It prints how many inputs of each kind were
+accepted and how many were refused.
 """
 import collections
 import contextlib
@@ -30,224 +31,327 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import args as constants  # noqa: E402
-import callbacks  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
 import models  # noqa: E402
-from models import metrics, toyfaces  # noqa: E402
+from models import features, toyfaces, validation  # noqa: E402
+from training import checkpoints  # noqa: E402
 
-SHAPE = 16, 16, 3
-SECONDS, MEBIBYTES = 60, 512  # which an input may take
-NETS = {"generator_filters": (4, 4), "generator_extra_filters": (), "discriminator_filters": (4, 4), "batch_size": 4,
-        "image_shape": SHAPE, "dump_every": 1}
-NUMBERS = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\x80\0\0\0"]
+SECONDS = 60      # that an input may take
+MEBIBYTES = 512   # that an input may take
+SHAPE = (16, 16, 3)
+SMALL = {
+    "generator_filters": (4, 4),
+    "generator_extra_filters": (),
+    "discriminator_filters": (4, 4),
+    "batch_size": 4,
+    "image_shape": SHAPE,
+    "dump_every": 1,
+}
+NUMBERS = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\x80\0\0\0"]
+MUTATIONS = ["flip", "flip", "number", "number", "cut", "end", "repeat", "zero", "noise", "empty"]
 
 
-def mutated(content, chance):
+def small_args(**changes):
+    return constants.override(constants.Args, **(SMALL | changes))
+
+
+# ---- mutation
+
+def mutated(content, rng):
     """Returns bytes that differ from `content` in one to three ways."""
     content = bytearray(content)
-    for _ in range(chance.choice([1, 1, 2, 3])):
-        # Half of the time near an end, where headers and tables are.
-        reach = len(content) if chance.random() < 0.5 else min(len(content), 512)
-        at = chance.randrange(reach) if content else 0
-        at = len(content) - 1 - at if content and chance.random() < 0.25 else at
-        size = chance.randrange(1, 64)
-        kind = chance.choice(["flip", "flip", "number", "number", "cut", "end", "double", "zero", "noise", "empty"])
-        if kind == "flip":
-            for place in range(at, min(len(content), at + chance.randrange(1, 8))):
-                content[place] ^= 1 << chance.randrange(8)
-        elif kind == "number":
-            content[at:at + 4] = chance.choice(NUMBERS)
-        elif kind == "cut":
-            del content[at:at + size]
-        elif kind == "end":
-            del content[at:]
-        elif kind == "double":
-            content[at:at] = content[at:at + size]
-        elif kind == "zero":
-            content[at:at + size] = bytes(size)
-        elif kind == "noise":
-            content[at:at + size] = chance.randbytes(size)
-        elif chance.random() < 0.1:
-            content.clear()
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        _mutate(content, rng)
     return bytes(content)
 
 
-def good_images(folder):
-    """Returns {file name: bytes} of a small picture in each format, and of some that are seldom met."""
+def _position(content, rng):
+    """Returns a position in `content`, often near its start or end, where its headers are."""
+    if not content:
+        return 0
+    reach = len(content)
+    if rng.random() < 0.5:
+        reach = min(reach, 512)
+    position = rng.randrange(reach)
+    if rng.random() < 0.25:
+        position = len(content) - 1 - position
+    return position
+
+
+def _mutate(content, rng):
+    """Changes a bytearray in one way."""
+    position = _position(content, rng)
+    size = rng.randrange(1, 64)
+    kind = rng.choice(MUTATIONS)
+    if kind == "flip":
+        end = min(len(content), position + rng.randrange(1, 8))
+        for index in range(position, end):
+            content[index] ^= 1 << rng.randrange(8)
+    elif kind == "number":
+        content[position:position + 4] = rng.choice(NUMBERS)
+    elif kind == "cut":
+        del content[position:position + size]
+    elif kind == "end":
+        del content[position:]
+    elif kind == "repeat":
+        content[position:position] = content[position:position + size]
+    elif kind == "zero":
+        content[position:position + size] = bytes(size)
+    elif kind == "noise":
+        content[position:position + size] = rng.randbytes(size)
+    elif rng.random() < 0.1:
+        content.clear()
+
+
+# ---- kinds of files: intact samples, and a function that makes the function that reads them
+
+def sample_images(folder):
+    """Returns {file name: bytes} of a small image in each format, some of them unusual."""
     picture = Image.fromarray(toyfaces.sample(1, 0)[0][0]).resize((24, 20))
-    found = {}
-    for name, image, options in (
-            ("a.png", picture, {}), ("p.png", picture.convert("P"), {"transparency": 3}), ("b.jpg", picture, {}),
-            ("i.png", Image.fromarray(np.arange(480, dtype="uint16").reshape(20, 24)), {}),
-            ("progressive.jpg", picture, {"progressive": True}), ("c.gif", picture, {}),
-            ("films.gif", picture, {"save_all": True, "append_images": [picture.rotate(90)]}), ("d.webp", picture, {}),
-            ("whole.webp", picture, {"lossless": True}), ("e.bmp", picture, {}), ("f.tiff", picture, {})):
+    deep = Image.fromarray(np.arange(480, dtype="uint16").reshape(20, 24))
+    frames = {"save_all": True, "append_images": [picture.rotate(90)]}
+    images = [
+        ("a.png", picture, {}),
+        ("palette.png", picture.convert("P"), {"transparency": 3}),
+        ("16-bits.png", deep, {}),
+        ("a.jpeg", picture, {}),
+        ("progressive.jpeg", picture, {"progressive": True}),
+        ("a.gif", picture, {}),
+        ("frames.gif", picture, frames),
+        ("a.webp", picture, {}),
+        ("lossless.webp", picture, {"lossless": True}),
+        ("a.bmp", picture, {}),
+        ("a.tiff", picture, {}),
+    ]
+    samples = {}
+    for name, image, options in images:
         content = io.BytesIO()
-        image.save(content, name.split(".")[-1].replace("jpg", "jpeg"), **options)
-        found[name] = content.getvalue()
-    return found
+        image.save(content, name.split(".")[-1], **options)
+        samples[name] = content.getvalue()
+    return samples
 
 
-def take_image(path):
-    data.make(constants.override(constants.Args, images=path, image_shape=SHAPE, data="made.hdf5"))
-
-
-def good_idx(folder):
+def sample_idx(folder):
     images = np.random.default_rng(0).integers(0, 256, (10, 16, 16), "uint8")
-    head = [(0x803).to_bytes(4, "big"), *(size.to_bytes(4, "big") for size in images.shape)]
-    return {"a-images-idx3-ubyte": b"".join(head) + images.tobytes()}
+    header = [(0x803).to_bytes(4, "big")]
+    header += [size.to_bytes(4, "big") for size in images.shape]
+    return {"a-images-idx3-ubyte": b"".join(header) + images.tobytes()}
 
 
-def good_dataset(folder):
+def image_reader():
+    def read(path):
+        data.make(small_args(images=path, data="made.hdf5"))
+    return read
+
+
+def sample_datasets(folder):
     for label in "ab":
         (folder / label).mkdir()
         for index, image in enumerate(toyfaces.sample(8, ord(label))[0]):
             Image.fromarray(image).resize((16, 16)).save(folder / label / f"{index}.png")
-    path = folder / "good.hdf5"
-    data.make(constants.override(constants.Args, images=f"{folder}/*/*.png", image_shape=SHAPE, data=str(path)))
+    path = folder / "a.hdf5"
+    data.make(small_args(images=f"{folder}/*/*.png", data=str(path)))
     return {"a.hdf5": path.read_bytes()}
 
 
-def take_dataset(path):
-    args = constants.override(constants.Args, data=path, conditional=True, **NETS)
-    gan.prepare(args)
-    gan.values(args)
-    images, labels = next(data.batches(args, labels=True))
-    assert images.shape == (4, *SHAPE) and np.isfinite(images).all() and labels.shape == (4,)
+def dataset_reader():
+    def read(path):
+        args = small_args(data=path, conditional=True)
+        data.attributes(args)
+        gan.run_record(args)
+        images, labels = next(data.iterate(args, labels=True))
+        assert images.shape == (4, *SHAPE)
+        assert np.isfinite(images).all()
+        assert labels.shape == (4,)
+    return read
 
 
-def good_weights(folder):
-    args = constants.override(constants.Args, **NETS)
-    model = models.build(args)
+def sample_weights(folder):
+    model = models.build(small_args())
     model.generator.save_weights(folder / "a.weights.h5")
     return {"a.weights.h5": (folder / "a.weights.h5").read_bytes()}
 
 
-def taker_of_weights():
-    model = models.build(constants.override(constants.Args, **NETS))
-    return lambda path: gan.load_weights(model.generator, path)
+def weights_reader():
+    model = models.build(small_args())
+
+    def read(path):
+        checkpoints.load_weights(model.generator, path)
+    return read
 
 
-def good_snapshot(folder):
-    args = constants.override(constants.Args, **NETS)
-    model = models.build(args)
-    callbacks.save_snapshot(folder / "snapshot", model.networks, model.state)
-    return {"training.weights.h5": (folder / "snapshot" / "training.weights.h5").read_bytes()}
+def sample_checkpoints(folder):
+    model = models.build(small_args())
+    checkpoints.save_checkpoint(folder / "000001", model.networks, model.state)
+    return {"training.h5": (folder / "000001" / "training.h5").read_bytes()}
 
 
-def taker_of_snapshots():
-    """Takes snapshots of an older version, without checksums, whose training.weights.h5 is `path`."""
-    model = models.build(constants.override(constants.Args, **NETS))
-    folder = pathlib.Path("snapshot").resolve()
-    callbacks.save_snapshot(folder, model.networks, model.state)
-    (folder / callbacks.SUMS).unlink()
+def checkpoint_reader():
+    model = models.build(small_args())
+    checkpoint = pathlib.Path("000001").resolve()
+    checkpoints.save_checkpoint(checkpoint, model.networks, model.state)
 
-    def take(path):
-        (folder / "training.weights.h5").unlink()
-        os.link(path, folder / "training.weights.h5")
-        callbacks.load_snapshot(model, folder)
-    return take
+    def read(path):
+        (checkpoint / "training.h5").unlink()
+        os.link(path, checkpoint / "training.h5")
+        checkpoints.load_checkpoint(model, checkpoint)
+    return read
 
 
-def good_network(folder):
-    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(4, 3, name="inner"),
-                                keras.layers.GlobalAveragePooling2D()])
+def sample_networks(folder):
+    network = keras.Sequential([
+        keras.Input(SHAPE),
+        keras.layers.Conv2D(4, 3, name="inner"),
+        keras.layers.GlobalAveragePooling2D(),
+    ])
     network.save(folder / "a.keras")
     return {"a.keras": (folder / "a.keras").read_bytes()}
 
 
-def take_network(path):
-    metrics.feature_network(path)(np.zeros([2, *SHAPE], "float32"))
-    metrics.inner_network(f"{path}:inner")
+def network_reader():
+    def read(path):
+        features.feature_network(path)(np.zeros([2, *SHAPE], "float32"))
+        features.inner_network(f"{path}:inner")
+    return read
 
 
-def good_constants(folder):
-    return {"args.json": json.dumps(constants.constants(constants.Args), indent=1).encode()}
+def small_record():
+    """Returns what args.json of a run holds."""
+    values = constants.constants(constants.Args)
+    return {"preset": "Args", "overrides": {}, "constants": values, "fingerprint": "0" * 16}
 
 
-def take_constants(path):
-    run = pathlib.Path("runs/anime64")
-    (run / "weights" / "000001").mkdir(parents=True, exist_ok=True)
-    (run / "args.json").write_bytes(pathlib.Path(path).read_bytes())
-    callbacks.refuse_other_constants(run, constants.constants(constants.Args))
+def sample_records(folder):
+    return {"args.json": json.dumps(small_record(), indent=1).encode()}
 
 
-def good_words(folder):
-    words = ("ToyFaces name=soft real_labels=(0.7,1.2) batches=500", "beta_1=0.9 grid=(2,8) augment=color",
-             "Cartoon64 photos=photos/* content_features=a.keras:b generator_filters=(8,16)")
-    return {f"{index}.txt": line.encode() for index, line in enumerate(words)}
+def record_reader():
+    run = pathlib.Path("runs/anime64").resolve()
+    (run / "weights" / "000001").mkdir(parents=True)
+
+    def read(path):
+        (run / "args.json").write_bytes(pathlib.Path(path).read_bytes())
+        checkpoints.check_constants(run, small_record())
+    return read
 
 
-def take_words(path):
-    models.check(constants.parse(pathlib.Path(path).read_bytes().decode(errors="surrogateescape").split(" ")))
+def sample_command_lines(folder):
+    lines = [
+        "ToyFaces name=soft real_labels=(0.7,1.2) batches=500",
+        "train_gan generate beta_1=0.9 grid=(2,8) augment=color",
+        "Cartoon64 photos=photos/* content_features=a.keras:b generator_filters=(8,16)",
+    ]
+    return {f"{index}.txt": line.encode() for index, line in enumerate(lines)}
 
 
+def command_line_reader():
+    def read(path):
+        line = pathlib.Path(path).read_bytes().decode(errors="surrogateescape")
+        args, _ = constants.parse(line.split(" "))
+        validation.validate(args)
+        validation.warnings(args)
+    return read
+
+
+# {kind: (share of the inputs, function(folder) -> {file name: bytes}, function() -> reader)}
 KINDS = {
-    "images": (0.4, good_images, lambda: take_image), "IDX": (0.1, good_idx, lambda: take_image),
-    "datasets": (0.2, good_dataset, lambda: take_dataset), "weights": (0.1, good_weights, taker_of_weights),
-    "snapshots": (0.06, good_snapshot, taker_of_snapshots), "networks": (0.04, good_network, lambda: take_network),
-    "args.json": (0.05, good_constants, lambda: take_constants), "words": (0.05, good_words, lambda: take_words),
+    "images": (0.4, sample_images, image_reader),
+    "IDX": (0.1, sample_idx, image_reader),
+    "datasets": (0.2, sample_datasets, dataset_reader),
+    "weights": (0.1, sample_weights, weights_reader),
+    "checkpoints": (0.06, sample_checkpoints, checkpoint_reader),
+    "networks": (0.04, sample_networks, network_reader),
+    "args.json": (0.05, sample_records, record_reader),
+    "command lines": (0.05, sample_command_lines, command_line_reader),
 }
 
 
-def peak():
-    """Returns the most memory, in MiB, that this process has ever had."""
+# ---- the bench
+
+def peak_memory():
+    """Returns the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def try_input(read, path):
+    """Reads a file.
+
+    Returns:
+        Whether it was accepted, and what was wrong with the way it was refused, "" if nothing.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            read(str(path))
+    except (ValueError, OSError) as error:
+        message = str(error)
+        if "Received" in message or path.name in message:
+            return False, ""
+        return False, f"the message does not name it: {error!r}"
+    except BaseException as error:
+        return False, f"{type(error).__name__}: {error}"
+    return True, ""
+
+
 def fuzz(kind, count, seed=0):
-    """Feeds `count` mutated files of a kind to what reads them; returns how many were (taken, refused).
+    """Has `count` mutated files of a kind read.
+
+    Returns:
+        How many were (accepted, refused).
 
     Raises:
-        AssertionError: with the file kept beside, where one ended otherwise, or something was lost or left behind.
+        AssertionError: one was treated wrongly. Its message names a copy of the file.
     """
-    _, good, taker = KINDS[kind]
+    _, make_samples, make_reader = KINDS[kind]
+    outcomes = collections.Counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         folder = pathlib.Path(folder)
-        (folder / "good").mkdir()
-        samples, outcomes = good(folder / "good"), collections.Counter()
-        take, before = taker(), peak()
-        for number in range(count):
-            chance = random.Random(f"{kind} {seed} {number}")
-            name = chance.choice(sorted(samples))
+        (folder / "intact").mkdir()
+        samples = make_samples(folder / "intact")
+        read = make_reader()
+        for name, content in samples.items():
             path = folder / name
-            path.write_bytes(content := mutated(samples[name], chance))
+            path.write_bytes(content)
+            accepted, wrong = try_input(read, path)
+            assert accepted, f"{kind}: the intact {name} is refused. {wrong}"
+        memory_before = peak_memory()
+        for number in range(count):
+            rng = random.Random(f"{kind} {seed} {number}")
+            name = rng.choice(sorted(samples))
+            content = mutated(samples[name], rng)
+            path = folder / name
+            path.write_bytes(content)
             faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
-            try:
-                with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-                    take(str(path))
-                outcomes["taken"] += 1
-            except (ValueError, OSError) as error:
-                outcomes["refused"] += 1
-                said = str(error)
-                wrong = None if "Received" in said or name in said else f"says too little: {error!r}"
-            except BaseException as error:
-                wrong = f"{type(error).__name__}: {error}"
-            else:
-                wrong = None
+            accepted, wrong = try_input(read, path)
             faulthandler.cancel_dump_traceback_later()
+            outcomes[accepted] += 1
+            memory = peak_memory() - memory_before
+            memory_before = peak_memory()
             if path.read_bytes() != content:
                 wrong = "the file was changed"
-            if (more := peak() - before) > MEBIBYTES and number:  # the first brings libraries
-                wrong = f"it took {more:,.0f} MiB"
-            before = peak()
-            left = [found.name for found in folder.iterdir() if found.name.endswith((".tmp", ".parts"))]
-            if wrong or left:
-                kept = pathlib.Path(tempfile.gettempdir()) / f"fuzz-{kind}-{seed}-{number}-{name}"
-                kept.write_bytes(content)
-                raise AssertionError(f"{kind} {number}: {wrong or left}. It is kept as {kept}")
+            if memory > MEBIBYTES:
+                wrong = f"it took {memory:,.0f} MiB"
+            if list(folder.glob("*.tmp")):
+                wrong = "a temporary file was left"
+            if wrong:
+                copy = pathlib.Path(tempfile.gettempdir()) / f"fuzz-{seed}-{number}-{name}"
+                copy.write_bytes(content)
+                raise AssertionError(f"{kind} {number}: {wrong}. A copy is in {copy}")
             path.unlink()
-            pathlib.Path("made.hdf5").unlink(missing_ok=True)
-    return outcomes["taken"], outcomes["refused"]
+            (folder / "made.hdf5").unlink(missing_ok=True)
+    return outcomes[True], outcomes[False]
 
 
 def main(count=5000, seed=0):
-    for kind, (share, *_) in KINDS.items():
-        taken, refused = fuzz(kind, round(share * count), seed)
-        print(f"{kind}: {taken + refused} inputs, {taken} taken, {refused} refused, memory so far {peak():,.0f} MiB",
-              flush=True)
+    for kind, (share, _, _) in KINDS.items():
+        accepted, refused = fuzz(kind, round(share * count), seed)
+        print(f"{kind}: {accepted + refused} inputs, {accepted} accepted, {refused} refused, "
+              f"peak memory {peak_memory():,.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":
-    main(**{name: int(number) for name, number in (word.split("=") for word in sys.argv[1:])})
+    numbers = {}
+    for argument in sys.argv[1:]:
+        name, _, number = argument.partition("=")
+        numbers[name] = int(number)
+    main(**numbers)

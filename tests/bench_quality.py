@@ -1,12 +1,13 @@
-"""Which tips hold: trains each recipe of a table on equal data, batches and seeds, scores it, and prints README's rows.
+"""Which tips help: trains the recipes of a table on equal data, batches and seeds, and scores them.
 
-    python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours on two cores
-    python tests/bench_quality.py toys                                            # modes, on toy faces
-    python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # full nets: hours
+    python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours
+    python tests/bench_quality.py toys                                   # modes, on toy faces
+    python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # wide: hours
 
-Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped goes on where it stood,
-and one that is complete only prints; its table.csv holds each seed's scores. `seeds=4` trains that many of each recipe,
-`only=labels` those with the word in their name, `batches=300` shorter ones.
+Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped
+continues, and one that is complete only prints the table; table.csv has the scores of each seed.
+`seeds=4` trains that many of each recipe, `only=labels` those with this text in their name,
+`batches=300` shorter ones.
 """
 import concurrent.futures
 import csv
@@ -22,42 +23,59 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from conftest import arguments  # noqa: E402
 
 import args as constants  # noqa: E402
-import callbacks  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
+from training import checkpoints, evaluation  # noqa: E402
 
-# The DCGAN as the sources have it, before any of the tips; nets of a quarter of the filters.
-QUARTER = {"augment": "", "d_learning_rate": 2e-4, "g_learning_rate": 2e-4,
-           "generator_filters": (128, 64, 32, 16), "generator_extra_filters": (16,),
-           "discriminator_filters": (16, 32, 64, 128), "batch_size": 32, "batches": 1500, "dump_every": 500,
-           "keep_snapshots": 1, "archive_every": 0}
+# The DCGAN as the sources have it, before any of the tips, with a quarter of the filters.
+TRAINING = {
+    "augment": "",
+    "d_learning_rate": 2e-4,
+    "g_learning_rate": 2e-4,
+    "batch_size": 32,
+    "batches": 1500,
+    "dump_every": 500,
+    "keep_checkpoints": 1,
+    "keep_every": 0,
+}
+QUARTER = TRAINING | {
+    "generator_filters": (128, 64, 32, 16),
+    "generator_extra_filters": (16,),
+    "discriminator_filters": (16, 32, 64, 128),
+}
 BASELINE = "baseline"
-ALONE = {"batch_norm": "generator"}  # D's slope at single images: no batch norm in D
-# {recipe: (seeds, constants)}: what the sources recommend, each alone.
+AUGMENT = {"augment": "color,translation,cutout"}
+# The gradient of D at single images: no batch norm in D.
+SINGLE_IMAGES = {"batch_norm": "generator"}
+# {recipe: (number of seeds, constants)}: what the sources recommend, each alone. A recipe with
+# `weights` is not trained: the checkpoint of another run is scored with its constants.
 TIPS = {
     BASELINE: (4, {}),
-    "samples of G, not of its average": (4, {"ema_decay": 0.0, "weights": "runs/baseline-{seed}/weights/001500",
-                                             "batches": 0}),
+    "samples of G, not of its average": (
+        4, {"ema_decay": 0.0, "weights": "runs/baseline-{seed}/weights/{batches:06d}"}),
     "average over more batches, .999": (2, {"ema_decay": 0.999}),
-    "two-sided labels, (.9, 1) and (0, .1)": (2, {"real_labels": (0.9, 1.0), "fake_labels": (0.0, 0.1)}),
-    "soft labels, (.7, 1.2) and (0, .3)": (2, {"real_labels": (0.7, 1.2), "fake_labels": (0.0, 0.3)}),
+    "two-sided labels, (.9, 1) and (0, .1)": (
+        2, {"real_labels": (0.9, 1.0), "fake_labels": (0.0, 0.1)}),
+    "soft labels, (.7, 1.2) and (0, .3)": (
+        2, {"real_labels": (0.7, 1.2), "fake_labels": (0.0, 0.3)}),
     "hard labels, 1 and 0": (2, {"real_labels": (1.0, 1.0)}),
     "TTUR, D 4e-4, G 1e-4": (2, {"d_learning_rate": 4e-4, "g_learning_rate": 1e-4}),
     "TTUR reversed, D 1e-4, G 4e-4": (2, {"d_learning_rate": 1e-4, "g_learning_rate": 4e-4}),
     "both rates 4e-4": (2, {"d_learning_rate": 4e-4, "g_learning_rate": 4e-4}),
-    "no batch norm in D": (2, ALONE),
-    "R1 penalty, 10": (2, ALONE | {"r1_weight": 10.0}),
-    "spectral norm in D": (2, ALONE | {"spectral_norm": True}),
-    "augmentation, color,translation,cutout": (2, {"augment": "color,translation,cutout"}),
-    "augmentation, rates 4e-4": (1, {"augment": "color,translation,cutout", "d_learning_rate": 4e-4,
-                                     "g_learning_rate": 4e-4}),
-    "augmentation, nearest": (1, {"augment": "color,translation,cutout", "upsampling": "nearest"}),
+    "no batch norm in D": (2, SINGLE_IMAGES),
+    "R1 penalty, 10": (2, SINGLE_IMAGES | {"r1_weight": 10.0}),
+    "spectral norm in D": (2, SINGLE_IMAGES | {"spectral_norm": True}),
+    "augmentation, color,translation,cutout": (2, AUGMENT),
+    "augmentation, rates 4e-4": (
+        1, AUGMENT | {"d_learning_rate": 4e-4, "g_learning_rate": 4e-4}),
+    "augmentation, nearest": (1, AUGMENT | {"upsampling": "nearest"}),
     "augmentation, translation alone": (1, {"augment": "translation"}),
     "augmentation, color alone": (1, {"augment": "color"}),
-    "augmentation, bilinear": (1, {"augment": "color,translation,cutout", "upsampling": "bilinear"}),
-    "augmentation, pixel_shuffle": (1, {"augment": "color,translation,cutout", "upsampling": "pixel_shuffle"}),
+    "augmentation, bilinear": (1, AUGMENT | {"upsampling": "bilinear"}),
+    "augmentation, pixel_shuffle": (1, AUGMENT | {"upsampling": "pixel_shuffle"}),
     "upsampling nearest": (2, {"upsampling": "nearest"}),
     "instance noise .1, fading": (1, {"instance_noise": 0.1, "instance_noise_batches": 1500}),
     "minibatch discrimination": (1, {"minibatch_kernels": 100}),
@@ -73,10 +91,12 @@ TIPS = {
     "saturating objective": (1, {"g_objective": "saturating"}),
     "least squares": (1, {"loss": "least_squares"}),
     "hinge": (1, {"loss": "hinge"}),
-    "Wasserstein, gradient penalty 10": (1, ALONE | {"loss": "wasserstein", "gradient_penalty": 10.0}),
-    "gradient penalty 10": (1, ALONE | {"gradient_penalty": 10.0}),
+    "Wasserstein, gradient penalty 10": (
+        1, SINGLE_IMAGES | {"loss": "wasserstein", "gradient_penalty": 10.0}),
+    "gradient penalty 10": (1, SINGLE_IMAGES | {"gradient_penalty": 10.0}),
     "label flips, 5 %": (1, {"label_flip": 0.05}),
-    "swaps for older snapshots": (1, {"swap_every": 100, "swap_for": 5, "dump_every": 50, "keep_snapshots": 10}),
+    "swaps for older checkpoints": (
+        1, {"swap_every": 100, "swap_for": 5, "dump_every": 50, "keep_checkpoints": 10}),
     "beta_1 .9": (1, {"beta_1": 0.9}),
     "SGD for D": (1, {"d_optimizer": "sgd", "d_learning_rate": 0.02}),
     "Glorot weights": (1, {"kernel_initializer": "glorot_uniform"}),
@@ -91,107 +111,173 @@ TIPS = {
     "D of equal depths": (1, {"discriminator_filters": (64, 64, 64, 64)}),
     "no batch norm at all": (1, {"batch_norm": "none"}),
     "no mirrored images": (1, {"flip": False}),
-    "mixed bfloat16": (4, {"precision": "mixed_bfloat16"}),  # no tip, but it should change nothing
+    "mixed bfloat16": (4, {"precision": "mixed_bfloat16"}),  # no tip: it should change nothing
 }
-# The baseline's labels are two-sided here, as the preset's.
-TOYS = {BASELINE: (2, {}), "one-sided labels, .9 and 0": (2, {"real_labels": (0.9, 0.9), "fake_labels": (0.0, 0.0)})}
-TOYS |= {name: TIPS[name] for name in (
-    "both rates 4e-4", "augmentation, color,translation,cutout", "augmentation, translation alone",
-    "minibatch discrimination", "feature matching", "replay of 1,000 fakes")}
-PEERS = {"default": (1, {}), "Original": (1, {}), "KerasExample": (1, {})}
-TABLES = {"tips": (TIPS, "Args", QUARTER),
-          "toys": (TOYS, "ToyFaces", {name: QUARTER[name] for name in QUARTER if "filters" not in name}
-                   | {"features": "classifier", "dataset_size": 12000}),
-          "peers": (PEERS, "Args", {"batches": 2000, "dump_every": 250, "archive_every": 250})}
+# The baseline's labels are two-sided here, as those of the preset ToyFaces are.
+TOYS = {
+    BASELINE: (2, {}),
+    "one-sided labels, .9 and 0": (2, {"real_labels": (0.9, 0.9), "fake_labels": (0.0, 0.0)}),
+}
+for recipe in ("both rates 4e-4", "augmentation, color,translation,cutout",
+               "augmentation, translation alone", "minibatch discrimination", "feature matching",
+               "replay of 1,000 fakes"):
+    TOYS[recipe] = TIPS[recipe]
+# The names of presets.
+PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {})}
+# {table: (recipes, preset, constants of all its runs)}
+TABLES = {
+    "tips": (TIPS, "Args", QUARTER),
+    "toys": (TOYS, "ToyFaces", TRAINING | {"features": "classifier", "dataset_size": 12000}),
+    "peers": (PEERS, None, {"batches": 2000, "dump_every": 250, "keep_every": 250}),
+}
+# Wide networks use all cores themselves.
+ONE_CORE_EACH = ("tips", "toys")
+EVALUATE_COUNT = {"classifier": 10000}
 SHOWN = ("fd", "kid", "precision", "recall", "density", "coverage", "checkerboard", "modes", "kl")
 
 
 def runs_of(table, options):
-    """Yields (recipe, preset, its args, its words) for each recipe and seed."""
+    """Returns (recipe, constants, command-line arguments) of each recipe and seed.
+
+    The first seed of all recipes comes first, then the second.
+    """
     recipes, preset, base = TABLES[table]
-    for name, (seeds, changes) in recipes.items():
-        if options.get("only", "") not in name:
+    runs = []
+    for recipe, (seeds, changes) in recipes.items():
+        if options.get("only", "") not in recipe:
             continue
-        named = "Args" if name == "default" else name if name in constants.presets() else preset
         for seed in range(int(options.get("seeds", seeds))):
-            folder = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in f"{name} {seed}")
-            changed = base | changes | {"seed": seed, "name": folder}
-            changed |= {"weights": changed["weights"].format(seed=seed)} if "weights" in changed else {}
-            changed |= {"data": f"toyfaces-{seed}.hdf5"} if table == "toys" else {}  # they are painted by the seed
-            changed |= {key: options[key] for key in ("data", "features") if key in options}
-            changed |= {"batches": int(options["batches"])} if "batches" in options and changed["batches"] else {}
-            words = [named, *(f"{key}={value}".replace(" ", "") for key, value in changed.items())]
-            yield name, constants.parse(words), words
+            values = base | changes | {"seed": seed, "name": folder_name(f"{recipe} {seed}")}
+            if table == "toys":
+                values["data"] = f"toyfaces-{seed}.hdf5"  # toy faces depend on the seed
+            for name in ("data", "features"):
+                if name in options:
+                    values[name] = options[name]
+            if "batches" in options:
+                values["batches"] = int(options["batches"])
+            features = values.get("features", "inception")
+            values["evaluate_count"] = EVALUATE_COUNT.get(features, 3000)
+            if "weights" in values:
+                values["weights"] = values["weights"].format(seed=seed, batches=values["batches"])
+            command = [preset or recipe, *arguments(values)]
+            args, _ = constants.parse(command)
+            runs.append((recipe, args, command))
+    return sorted(runs, key=lambda run: run[1].seed)
 
 
-def snapshot_of(args):
-    """Returns the snapshot that is scored: the run's last one, or that of `weights`."""
-    own = callbacks.run_folder(args) / "weights" / f"{args.batches:06d}"
-    return own if args.batches else pathlib.Path(args.weights)
+def folder_name(text):
+    """Returns the text with a dash for all that is not usual in the name of a folder."""
+    return "".join(letter if letter.isalnum() or letter == "." else "-" for letter in text)
 
 
-def train(words, cores):
-    """Trains a run in a process of its own, on a core that no other uses; tells whether it came to its end."""
-    core = cores.get()
+def checkpoint_of(args):
+    """Returns the checkpoint to score: `weights`, else the last one of the run."""
+    if args.weights:
+        return pathlib.Path(args.weights)
+    return checkpoints.run_folder(args) / "weights" / f"{args.batches:06d}"
+
+
+def train(command, cores):
+    """Trains a run in a process of its own, on cores that no other uses; returns what became of it.
+    """
+    chosen = cores.get()
     try:
-        done = subprocess.run([sys.executable, ROOT / "gan.py", *words], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True,
-                              preexec_fn=lambda: os.sched_setaffinity(0, core))
+        done = subprocess.run(
+            [sys.executable, ROOT / "gan.py", *command], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, chosen))
     finally:
-        cores.put(core)
+        cores.put(chosen)
     print(".", end="", file=sys.stderr, flush=True)
     return done
 
 
+def train_all(table, runs):
+    """Trains the runs that are not complete, and reports those that fail."""
+    available = sorted(os.sched_getaffinity(0))
+    cores = queue.Queue()
+    if table in ONE_CORE_EACH:
+        for core in available:
+            cores.put({core})
+    else:
+        cores.put(set(available))
+    with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
+        started = []
+        for _, args, command in runs:
+            if not args.weights and not checkpoint_of(args).exists():
+                started.append((args, pool.submit(train, command, cores)))
+        for args, future in started:
+            done = future.result()
+            if done.returncode:
+                lines = done.stderr.splitlines() or ["killed"]
+                print(f"\n{args.name}: {lines[-1]}", file=sys.stderr)
+
+
+def score_all(runs):
+    """Scores the complete runs; returns {recipe: [{"seed", score: value}]}."""
+    real, real_data = None, None
+    scores = {}
+    for recipe, args, _ in runs:
+        run, checkpoint = checkpoints.run_folder(args), checkpoint_of(args)
+        if not checkpoint.exists():
+            continue
+        label = checkpoints.label_of(args, checkpoint.resolve())
+        if not evaluation.is_scored(args, run, label):
+            if args.data != real_data:
+                real, real_data = evaluation.real_features(args), args.data
+            gan.evaluate(args, real)
+        row = {"seed": args.seed} | evaluation.read_scores(run)[label]
+        scores.setdefault(recipe, []).append(row)
+    return scores
+
+
+def write_table(scores):
+    """Writes table.csv, a row for each recipe and seed."""
+    first_rows = next(iter(scores.values()))
+    with open("table.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["recipe", *first_rows[0]], lineterminator="\n")
+        writer.writeheader()
+        for recipe, rows in scores.items():
+            for row in rows:
+                writer.writerow({"recipe": recipe} | row)
+
+
+def print_table(scores):
+    """Prints the mean over the seeds of each score, and half of the range."""
+    first_rows = next(iter(scores.values()))
+    columns = [name for name in first_rows[0] if name.split("_")[0] in SHOWN]
+    print(f"\n| recipe | seeds | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
+    for recipe, rows in scores.items():
+        cells = []
+        for column in columns:
+            values = [row[column] for row in rows]
+            cell = f"{np.mean(values):.4g}"
+            if len(values) > 1:
+                cell += f" ± {np.ptp(values) / 2:.2g}"
+            cells.append(cell)
+        print(f"| {recipe} | {len(rows)} | {' | '.join(cells)} |")
+
+
 def main(table, options):
-    options |= {name: os.path.abspath(options[name]) for name in ("data", "features")
-                if options.get(name, "inception") not in ("inception", "classifier")}
-    folder = pathlib.Path(options.pop("folder", table))
+    for name in ("data", "features"):
+        if options.get(name, "inception") not in ("inception", "classifier"):
+            options[name] = os.path.abspath(options[name])
+    folder = pathlib.Path(options.get("folder", table))
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    runs = sorted(runs_of(table, options), key=lambda run: run[1].seed)  # the first seed of all, then the second
+    runs = runs_of(table, options)
     if not runs:
         sys.exit(f"No recipe has {options['only']!r} in its name: {', '.join(TABLES[table][0])}")
     for _, args, _ in runs:
-        if not os.path.exists(args.data):
+        if not data.files(args):
             data.make(args)
-    cores, every = queue.Queue(), sorted(os.sched_getaffinity(0))
-    alone = TABLES[table][2].get("generator_filters") or table == "toys"  # wide nets use all cores themselves
-    for core in every if alone else [every]:
-        cores.put({core} if alone else set(core))
-    with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
-        waiting = [(args, pool.submit(train, words, cores)) for _, args, words in runs
-                   if args.batches and not snapshot_of(args).exists()]
-        for args, future in waiting:
-            if future.result().returncode:
-                print(f"\n{args.name}: {(future.result().stderr.splitlines() or ['killed'])[-1]}", file=sys.stderr)
-    real, scores = {}, {}
-    for name, args, _ in runs:
-        args = constants.override(args, evaluate_count=10000 if args.features == "classifier" else 3000)
-        run = callbacks.run_folder(args)
-        if not snapshot_of(args).exists():
-            continue
-        label = callbacks.label_of(args, snapshot_of(args).resolve())
-        if not any(key.startswith("fd_") for key in callbacks.read_scores(run).get(label, {})):
-            real = real if args.data in real else {args.data: callbacks.look_at_real(args)}
-            gan.evaluate(args, real[args.data])
-        scores.setdefault(name, []).append({"seed": args.seed} | callbacks.read_scores(run)[label])
+    train_all(table, runs)
+    scores = score_all(runs)
     if not scores:
-        sys.exit("no run came to its end")
-    with open("table.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["recipe", *next(iter(scores.values()))[0]], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"recipe": name} | one for name, found in scores.items() for one in found)
-    columns = [key for key in next(iter(scores.values()))[0] if key.split("_")[0] in SHOWN]
-    print(f"\n| recipe | seeds | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
-    for name, found in scores.items():
-        cells = []
-        for column in columns:
-            values = [one[column] for one in found]
-            spread = f" ± {np.ptp(values) / 2:.2g}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.4g}{spread}")
-        print(f"| {name} | {len(found)} | {' | '.join(cells)} |")
+        sys.exit("No run is complete.")
+    write_table(scores)
+    print_table(scores)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], dict(word.split("=", 1) for word in sys.argv[2:]))
+    main(sys.argv[1], dict(argument.split("=", 1) for argument in sys.argv[2:]))

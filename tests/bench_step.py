@@ -1,13 +1,13 @@
-"""Seconds a training step takes: ours, three well-known ways to train the same DCGAN, and what a dump costs.
+"""Seconds a training step takes: ours, other well-known steps of the same DCGAN, and a dump.
 
     pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2       # on the CPU
-    pip install ".[bench,gpu]" && python tests/bench_step.py gpu=1 steps=50      # ours in each precision, with and
-                                                                                 # without XLA, beside PyTorch
+    pip install ".[bench,gpu]" && python tests/bench_step.py gpu=1 steps=50      # on a GPU
 
-Each rival has a process of its own, which waits while the others run: idle threads of one library would slow another.
-They run by turns, `steps` steps each a round, with the networks, labels and batch size of args.Args, on toy faces; none
-augments what D sees.
-Ratios are taken within a round, medians (lowest to highest) over the rounds, as a machine's speed drifts.
+On a GPU ours is timed in each precision, with and without XLA, beside PyTorch. Each rival has a
+process of its own, which waits while the others run: idle threads of one library would slow down
+another. They take turns, `steps` steps each per round, with the networks, labels and batch size of
+args.Args, on toy faces, without augmentation. Ratios are taken within a round, and their median,
+lowest and highest over the rounds are printed, as the speed of a machine drifts.
 """
 import functools
 import multiprocessing
@@ -33,21 +33,24 @@ import tensorflow as tf  # noqa: E402
 
 import args as constants  # noqa: E402
 import data  # noqa: E402
-import gan as story  # noqa: E402
+import gan as script  # noqa: E402
 import models  # noqa: E402
 from models import toyfaces  # noqa: E402
+from training import checkpoints  # noqa: E402
+from training.dump import Dump  # noqa: E402
 
 try:
     import torch
 except ImportError:  # its rival is left out
     torch = None
 
-ROUNDS, STEPS, WARM_UP = 30, 2, 2  # rounds; steps of a rival in each, and before the first, which trace
-SIDE = 4096  # of the matrices whose product tells the machine's speed: large enough for its best
+ROUNDS, STEPS = 30, 2
+WARM_UP = 2   # steps of a rival before the first round, in which graphs are traced
+SIDE = 4096   # of the matrices whose product shows the machine's speed: large enough for its best
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Notes when each batch ends: the start of `fit`, which a run has once, is left out."""
+    """Notes when each batch ends. The start of `fit`, once per run, is left out."""
 
     def on_train_begin(self, logs=None):
         self.times = []
@@ -55,26 +58,44 @@ class Stopwatch(keras.callbacks.Callback):
     def on_train_batch_end(self, step, logs=None):
         self.times.append(time.perf_counter())
 
+    @property
+    def seconds(self):
+        """From the end of the first batch to that of the last."""
+        return self.times[-1] - self.times[0]
+
+
+# ---- rivals: each function returns run(steps), which returns seconds, or None to be timed outside
 
 def ours(args, **changes):
-    """`fit` of models.build(args), fed by data.load, from the end of its first batch on."""
+    """`fit` of models.build(args), with the data of data.load."""
     args = constants.override(args, **changes)
     gan, stopwatch = models.build(args), Stopwatch()
 
     def run(steps):
-        gan.fit(data.load(args, int(gan.batch)), steps_per_epoch=1 + steps, shuffle=False, verbose=0,
+        batches = data.load(args, int(gan.batch))
+        gan.fit(batches, steps_per_epoch=1 + steps, shuffle=False, verbose=0,
                 callbacks=[stopwatch])
-        return stopwatch.times[-1] - stopwatch.times[0]
+        return stopwatch.seconds
+
     return run
 
 
+def without_tensor_float_32(args):
+    """`ours` on a GPU, without TensorFloat-32, which rounds the factors of float32 products."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return ours(args)
+
+
 def dumps(args):
-    """All that a training waits for at a dump, into the folder of the data; a step is a dump, and removes an old
-    snapshot. What the thread that writes the new one goes on to do isn't counted.
+    """All that training waits for at a dump: a step is a dump, which removes an old checkpoint.
+
+    What the thread that writes the new checkpoint does meanwhile is not counted.
     """
     gan = models.build(args)
-    (pathlib.Path(args.data).parent / "args.json").write_text("{}")  # TensorBoard shows it
-    callbacks = [dump(args, pathlib.Path(args.data).parent) for dump in story.DUMPS if hasattr(dump, "dump")]
+    folder = pathlib.Path(args.data).parent
+    (folder / "args.json").write_text('{"constants": {}}')  # TensorBoard shows it
+    callbacks = [callback(args, folder) for callback in script.CALLBACKS
+                 if issubclass(callback, Dump)]
     for callback in callbacks:
         callback.set_model(gan)
         callback.on_train_begin()
@@ -87,20 +108,23 @@ def dumps(args):
             for callback in callbacks:
                 callback.dump(int(gan.batch), dict.fromkeys(gan.logged, 1.0))
             seconds += time.perf_counter() - start
-            story.callbacks.wait_for_snapshots()
+            checkpoints.wait()
         return seconds
+
     return run
 
 
 def stacked(args):
-    """The original's idiom: D compiled, G and D compiled as a stack, each fed by train_on_batch, fakes from predict.
+    """The original's idiom: D compiled, a stack of G and D compiled, `train_on_batch`, `predict`.
 
-    As there D is free in the stack, so it moves in G's step too. (The cure of its time, to freeze D before the stack is
-    compiled, fails without a word in Keras 3: D then learns nothing at all, not even in its own step.)
+    As in the original, D can be trained in the stack, so it moves in G's step too. (To freeze D
+    before the stack is compiled, as later code did, silently fails in Keras 3: then D learns
+    nothing, not even in its own step.)
     """
     gan, loss = models.build(args), keras.losses.BinaryCrossentropy(from_logits=True)
-    g, d, stack = gan.generator, gan.discriminator, keras.Sequential([gan.generator, gan.discriminator])
-    reals, random = data.batches(args), np.random.default_rng(args.seed)
+    g, d = gan.generator, gan.discriminator
+    stack = keras.Sequential([g, d])
+    real_batches, random = data.iterate(args), np.random.default_rng(args.seed)
     d.compile(gan.d_optimizer, loss)
     stack.compile(keras.optimizers.Adam(args.g_learning_rate, args.beta_1), loss)
 
@@ -111,142 +135,174 @@ def stacked(args):
         for _ in range(steps):
             z = random.standard_normal([args.batch_size, args.latent_dim], "float32")
             fake = g.predict(z, verbose=0)
-            d.train_on_batch(next(reals), labels(args.real_labels))
+            d.train_on_batch(next(real_batches), labels(args.real_labels))
             d.train_on_batch(fake, labels(args.fake_labels))
             stack.train_on_batch(z, labels((1.0, 1.0)))
+
     return run
 
 
 class KerasExample(keras.Model):
-    """The train step of keras.io's DCGAN: fakes and reals in one batch, 1 for fake; G learns from fakes of its own."""
+    """The training step of keras.io's DCGAN.
+
+    Fake and real images are in one batch, 1 stands for fake, and G learns from fakes of its own.
+    """
 
     def __init__(self, gan):
         super().__init__()
-        self.args, self.generator, self.discriminator = gan.args, gan.generator, gan.discriminator
-        self.loss_fn, self.built = keras.losses.BinaryCrossentropy(from_logits=True), True
+        self.args = gan.args
+        self.generator = gan.generator
+        self.discriminator = gan.discriminator
+        self.loss_fn = keras.losses.BinaryCrossentropy(from_logits=True)
+        self.built = True
 
     def compile(self, d_optimizer, g_optimizer):
         super().compile()
-        self.d_optimizer, self.g_optimizer = d_optimizer, g_optimizer
+        self.d_optimizer = d_optimizer
+        self.g_optimizer = g_optimizer
 
-    def learn(self, network, optimizer, labels, logits_of):
-        with tf.GradientTape() as tape:
-            loss = self.loss_fn(labels, logits_of())
-        weights = network.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-        return loss
+    def generate(self):
+        z = tf.random.normal([self.args.batch_size, self.args.latent_dim])
+        return self.generator(z, training=True)
 
     def train_step(self, real):
         count = self.args.batch_size
-        images = tf.concat([self.generator(tf.random.normal([count, self.args.latent_dim]), training=True), real], 0)
+        images = tf.concat([self.generate(), real], 0)
         labels = tf.concat([tf.ones([count, 1]), tf.zeros([count, 1])], 0)
         labels += 0.05 * tf.random.uniform(tf.shape(labels))
-        d_loss = self.learn(self.discriminator, self.d_optimizer, labels,
-                            lambda: self.discriminator(images, training=True))
-        z = tf.random.normal([count, self.args.latent_dim])
-        g_loss = self.learn(self.generator, self.g_optimizer, tf.zeros([count, 1]),
-                            lambda: self.discriminator(self.generator(z, training=True), training=True))
+        with tf.GradientTape() as tape:
+            d_loss = self.loss_fn(labels, self.discriminator(images, training=True))
+        weights = self.discriminator.trainable_variables
+        self.d_optimizer.apply_gradients(zip(tape.gradient(d_loss, weights), weights))
+
+        with tf.GradientTape() as tape:
+            logits = self.discriminator(self.generate(), training=True)
+            g_loss = self.loss_fn(tf.zeros([count, 1]), logits)
+        weights = self.generator.trainable_variables
+        self.g_optimizer.apply_gradients(zip(tape.gradient(g_loss, weights), weights))
         return {"d_loss": d_loss, "g_loss": g_loss}
 
 
 def keras_example(args):
-    """`fit` of keras.io's step, with our networks, fed by data.load."""
+    """`fit` of keras.io's step, with our networks and the data of data.load."""
     gan, stopwatch = models.build(args), Stopwatch()
     model = KerasExample(gan)
     model.compile(gan.d_optimizer, gan.g_optimizer)
 
     def run(steps):
-        model.fit(data.load(args), steps_per_epoch=1 + steps, shuffle=False, verbose=0, callbacks=[stopwatch])
-        return stopwatch.times[-1] - stopwatch.times[0]
+        model.fit(data.load(args), steps_per_epoch=1 + steps, shuffle=False, verbose=0,
+                  callbacks=[stopwatch])
+        return stopwatch.seconds
+
     return run
-
-
-def strict(args, **changes):
-    """`ours`, on a GPU without TensorFloat-32, which rounds what float32 multiplies."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    return ours(args, **changes)
-
-
-def product(args, dtype="float32"):
-    """The machine's speed: a step is a product of two 4096 x 4096 matrices."""
-    a, b = tf.cast(tf.random.normal([2, SIDE, SIDE]), dtype)
-    multiply = tf.function(lambda: tf.reduce_sum(a @ b))
-
-    def run(steps):
-        for _ in range(steps):
-            multiply().numpy()
-    return run
-
-
-def flops(args):
-    """Counts the floating-point operations of our step: those of convolutions and dense layers, two a product.
-
-    A pass backwards costs as much as one forwards for the weights, and as much again for the layer's input, which none
-    but G's fakes need of the first layer. G: forwards, backwards. D: forwards and backwards on real and on fake images,
-    and once more for G, when no gradient of its weights is taken.
-    """
-    def forwards(network):
-        costs = []
-        for layer in network.layers:
-            if hasattr(layer, "kernel"):
-                shape = layer.input.shape if isinstance(layer, keras.layers.Conv2DTranspose) else layer.output.shape
-                costs.append(2 * np.prod(layer.kernel.shape) * np.prod(shape[1:-1]))
-        return sum(costs), costs[0]
-
-    gan = models.build(args)
-    (g, g_first), (d, d_first) = forwards(gan.generator), forwards(gan.discriminator)
-    return args.batch_size * ((3 * g - g_first) + 2 * (3 * d - d_first) + 2 * d)
 
 
 def pytorch(args):
-    """The step of pytorch/examples dcgan, with our networks and labels, on as many threads as TensorFlow has."""
+    """The step of pytorch/examples dcgan, with our networks and labels, on as many threads."""
     nn, up, down = torch.nn, args.generator_filters, args.discriminator_filters
-    resample = {"kernel_size": args.kernel_size, "stride": 2, "padding": 1}
+    strided = {"kernel_size": args.kernel_size, "stride": 2, "padding": 1}
     torch.set_num_threads(os.cpu_count())
 
     def stage(layer, slope):
         norm = nn.BatchNorm2d(layer.out_channels, args.bn_epsilon, 1 - args.bn_momentum)
         return nn.Sequential(layer, norm, nn.LeakyReLU(slope, inplace=True))
 
-    g = nn.Sequential(
-        nn.Unflatten(1, (-1, 1, 1)), stage(nn.ConvTranspose2d(args.latent_dim, up[0], 4), args.g_leaky_slope),  # 4x4
-        *(stage(nn.ConvTranspose2d(*pair, **resample), args.g_leaky_slope) for pair in zip(up, up[1:])),        # 32x32
-        stage(nn.Conv2d(up[-1], up[-1], 3, padding=1), args.g_leaky_slope),
-        nn.ConvTranspose2d(up[-1], 3, **resample), nn.Tanh())                                                   # 64x64
-    d = nn.Sequential(
-        nn.Conv2d(3, down[0], **resample), nn.LeakyReLU(args.d_leaky_slope, inplace=True),                      # 32x32
-        *(stage(nn.Conv2d(*pair, **resample), args.d_leaky_slope) for pair in zip(down, down[1:])),             # 4x4
-        nn.Flatten(), nn.Linear(down[-1] * 4 * 4, 1))
-    for network, peer in zip((g, d), models.build(args).networks.values()):
-        if sum(map(torch.numel, network.parameters())) != sum(map(np.size, peer.trainable_variables)):
-            raise RuntimeError(f"The {peer.name} has not as many weights to train in PyTorch as in Keras.")
+    g_layers = [nn.Unflatten(1, (-1, 1, 1)),
+                stage(nn.ConvTranspose2d(args.latent_dim, up[0], 4), args.g_leaky_slope)]  # 4x4
+    for filters, more in zip(up, up[1:]):
+        g_layers.append(stage(nn.ConvTranspose2d(filters, more, **strided), args.g_leaky_slope))
+    g_layers.append(stage(nn.Conv2d(up[-1], up[-1], 3, padding=1), args.g_leaky_slope))    # 32x32
+    g_layers += [nn.ConvTranspose2d(up[-1], 3, **strided), nn.Tanh()]                      # 64x64
+    d_layers = [nn.Conv2d(3, down[0], **strided), nn.LeakyReLU(args.d_leaky_slope, inplace=True)]
+    for filters, more in zip(down, down[1:]):
+        d_layers.append(stage(nn.Conv2d(filters, more, **strided), args.d_leaky_slope))
+    d_layers += [nn.Flatten(), nn.Linear(down[-1] * 4 * 4, 1)]                             # 4x4
+    g, d = nn.Sequential(*g_layers), nn.Sequential(*d_layers)
+
+    gan = models.build(args)
+    for network, peer in ((g, gan.generator), (d, gan.discriminator)):
+        count = sum(parameter.numel() for parameter in network.parameters())
+        if count != sum(np.size(variable) for variable in peer.trainable_variables):
+            raise RuntimeError(
+                f"The {peer.name} has not as many weights to train in PyTorch as in Keras.")
     g_optimizer = torch.optim.Adam(g.parameters(), args.g_learning_rate, (args.beta_1, 0.999))
     d_optimizer = torch.optim.Adam(d.parameters(), args.d_learning_rate, (args.beta_1, 0.999))
-    loss, reals = nn.BCEWithLogitsLoss(), data.batches(args)
+    loss, real_batches = nn.BCEWithLogitsLoss(), data.iterate(args)
     device = "cuda" if GPU else "cpu"
     g, d = g.to(device), d.to(device)
 
-    def learn(images, limits):
+    def accumulate_gradients(images, limits):
         logits = d(images)
         loss(logits, torch.empty_like(logits).uniform_(*limits)).backward()
 
+    def step():
+        d.zero_grad()
+        real = torch.from_numpy(next(real_batches)).to(device)
+        accumulate_gradients(real.permute(0, 3, 1, 2).contiguous(), args.real_labels)
+        fake = g(torch.randn(args.batch_size, args.latent_dim, device=device))
+        accumulate_gradients(fake.detach(), args.fake_labels)
+        d_optimizer.step()
+        g.zero_grad()
+        accumulate_gradients(fake, (1.0, 1.0))
+        g_optimizer.step()
+
     def run(steps):
         for _ in range(steps):
-            d.zero_grad()
-            learn(torch.from_numpy(next(reals)).to(device).permute(0, 3, 1, 2).contiguous(), args.real_labels)
-            fake = g(torch.randn(args.batch_size, args.latent_dim, device=device))
-            learn(fake.detach(), args.fake_labels)
-            d_optimizer.step()
-            g.zero_grad()
-            learn(fake, (1.0, 1.0))
-            g_optimizer.step()
+            step()
         if GPU:
             torch.cuda.synchronize()
+
     return run
 
 
+# ---- the speed of the machine
+
+def product(args, dtype="float32"):
+    """A step is a product of two 4096 x 4096 matrices."""
+    a, b = tf.cast(tf.random.normal([2, SIDE, SIDE]), dtype)
+    multiply = tf.function(lambda: tf.reduce_sum(a @ b))
+
+    def run(steps):
+        for _ in range(steps):
+            multiply().numpy()
+
+    return run
+
+
+def forward_operations(network):
+    """Counts the floating-point operations of a forward pass of one image: two per product.
+
+    Returns:
+        Those of all convolutions and dense layers, and those of the first layer.
+    """
+    counts = []
+    for layer in network.layers:
+        if not hasattr(layer, "kernel"):
+            continue
+        is_transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        shape = layer.input.shape if is_transposed else layer.output.shape
+        counts.append(2 * np.prod(layer.kernel.shape) * np.prod(shape[1:-1]))
+    return sum(counts), counts[0]
+
+
+def step_operations(args):
+    """Counts the floating-point operations of our step.
+
+    A backward pass costs as much as a forward pass for the weights, and as much again for the
+    inputs of the layers. The input of the first layer needs none, but for the fakes in G's update.
+    G has a forward and a backward pass. D has them on real images and on fakes; and once more, for
+    G, without the gradient of its weights.
+    """
+    gan = models.build(args)
+    g, g_first = forward_operations(gan.generator)
+    d, d_first = forward_operations(gan.discriminator)
+    return args.batch_size * ((3 * g - g_first) + 2 * (3 * d - d_first) + 2 * d)
+
+
+# ---- processes
+
 def serve(build, args, pipe):
-    """Builds a rival in a process of its own; then runs as many steps as it is told, and answers with the seconds."""
+    """Builds a rival; then runs as many steps as it is asked for, and answers with the seconds."""
     run = build(constants.override(constants.Args, **args))
     for steps in iter(pipe.recv, None):
         start = time.perf_counter()
@@ -255,63 +311,94 @@ def serve(build, args, pipe):
 
 
 def measure(rivals, args, rounds, steps):
-    """Returns {rival: seconds a step [rounds]}, all of them running by turns."""
+    """Returns {rival: seconds per step [rounds]}. The rivals take turns."""
     pipes, context = {}, multiprocessing.get_context("spawn")
     for name, build in rivals.items():
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(build, args, theirs), daemon=True).start()
-        theirs.close()  # so that a rival which dies ends the bench
-
-    def ask(pipe, count):
-        pipe.send(count)
-        return pipe.recv()
-
-    seconds = [{name: ask(pipe, count) for name, pipe in pipes.items()} for count in [WARM_UP] + rounds * [steps]]
+        pipes[name], other_end = context.Pipe()
+        context.Process(target=serve, args=(build, args, other_end), daemon=True).start()
+        other_end.close()  # so that a rival which dies ends the bench
+    seconds = {name: [] for name in rivals}
+    for count in [WARM_UP] + rounds * [steps]:
+        for name, pipe in pipes.items():
+            pipe.send(count)
+            seconds[name].append(pipe.recv())
     for pipe in pipes.values():
         pipe.send(None)
-    return {name: np.array([one[name] for one in seconds[1:]]) for name in rivals}
+    return {name: np.array(values[1:]) for name, values in seconds.items()}
 
+
+def rivals_of(gpu):
+    """Returns {name: function}. The first is ours, the second ours in bfloat16."""
+    def build(precision, jit_compile="auto"):
+        return functools.partial(ours, precision=precision, jit_compile=jit_compile)
+
+    rivals = {"ours": ours}
+    if gpu:
+        rivals["ours, bfloat16"] = build("mixed_bfloat16")
+        rivals["ours, bfloat16, without XLA"] = build("mixed_bfloat16", "off")
+        rivals["ours, float16"] = build("mixed_float16")
+        rivals["ours, float16, without XLA"] = build("mixed_float16", "off")
+        rivals["ours, without XLA"] = build("float32", "off")
+        rivals["ours, without TensorFloat-32"] = without_tensor_float_32
+    else:
+        rivals["ours, `precision=mixed_bfloat16`"] = build("mixed_bfloat16")
+        rivals["the original's `train_on_batch` and `predict`"] = stacked
+        rivals["the step of keras.io's DCGAN, `fit`"] = keras_example
+    if torch:
+        rivals["PyTorch, the step of its DCGAN example"] = pytorch
+    return rivals
+
+
+# ---- the report
 
 def spread(values):
     return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def print_speeds(rivals, seconds, gpu):
+    print("\n| rival | seconds per step | ours is x times faster |\n|---|---|---|")
+    digits = 4 if gpu else 2
+    for name in rivals:
+        ratio = spread(seconds[name] / seconds["ours"])
+        print(f"| {name} | {np.median(seconds[name]):.{digits}f} | {ratio} |")
+
+
+def print_efficiency(products, rivals, seconds, rounds):
+    operations = step_operations(constants.Args)
+    print(f"\nA step is {operations / 1e9:.0f} GFLOP. Products of {SIDE} x {SIDE} matrices took "
+          "turns with the steps.")
+    for dtype, name in zip(products, rivals):
+        rate = 2 * SIDE ** 3 / min(seconds[dtype])
+        least = operations / rate
+        print(f"{dtype}: the best of {rounds} products had {rate / 1e9:.0f} GFLOP/s, so a step "
+              f"takes {least:.2f} seconds at least; {name} runs at "
+              f"{least / np.median(seconds[name]):.0%} of that speed.")
+
+
 def main(rounds=ROUNDS, steps=STEPS, gpu=0):
-    plain = functools.partial(ours, jit_compile="off")
-    rivals = {"ours": ours, "ours, `precision=mixed_bfloat16`": functools.partial(ours, precision="mixed_bfloat16")}
-    if gpu:
-        rivals |= {"ours, without XLA": plain, "ours, without TensorFloat-32": strict}
-        rivals |= {f"ours, {precision}{xla}": functools.partial(build, precision=f"mixed_{precision}")
-                   for precision in ("bfloat16", "float16") for xla, build in (("", ours), (", without XLA", plain))}
-        del rivals["ours, `precision=mixed_bfloat16`"]
-    else:
-        rivals |= {"the original's `train_on_batch` and `predict`": stacked,
-                   "the step of keras.io's DCGAN, `fit`": keras_example}
+    rivals = rivals_of(gpu)
     products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
-    rivals |= {"PyTorch, the step of its DCGAN example": pytorch} if torch else {}
     with tempfile.TemporaryDirectory() as folder:
-        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_snapshots": 1, "archive_every": 0}
+        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_checkpoints": 1,
+                "keep_every": 0}
         with h5py.File(args["data"], "w") as file:
             file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
         seconds = measure(rivals | products, args, rounds, steps)
         dump = measure({"dump": dumps}, args, rounds, 1)["dump"]
-    print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch "
-          f"{torch.__version__ if torch else 'missing: pip install .[bench]'}, {'a GPU' if gpu else 'no GPU'}, "
-          f"{os.cpu_count()} cores, {rounds} rounds of {steps} steps\n\n"
-          "| rival | seconds a step | ours is x times faster |\n|---|---|---|")
-    for name in rivals:
-        ratio = spread(seconds[name] / seconds["ours"])
-        print(f"| {name} | {np.median(seconds[name]):.{4 if gpu else 2}f} | {ratio} |")
-    count = flops(constants.Args)
-    print(f"\nA step is {count / 1e9:.0f} GFLOP. Products of {SIDE} x {SIDE} matrices ran by turns with the steps.")
-    for dtype, name in zip(products, rivals):
-        rate = 2 * SIDE ** 3 / min(seconds[dtype])
-        print(f"{dtype}: the best of {rounds} products at {rate / 1e9:.0f} GFLOP/s, so {count / rate:.2f} seconds a "
-              f"step are the floor; {name} runs at {count / rate / np.median(seconds[name]):.0%} of that speed.")
+    torch_version = torch.__version__ if torch else "missing: pip install .[bench]"
+    print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch {torch_version}, "
+          f"{'a GPU' if gpu else 'no GPU'}, {os.cpu_count()} cores, {rounds} rounds of {steps} "
+          "steps")
+    print_speeds(rivals, seconds, gpu)
+    print_efficiency(products, rivals, seconds, rounds)
     share = np.median(dump) / np.median(seconds["ours"])
-    print(f"\nA dump takes {spread(dump)} seconds of the training's: it adds {share / 10:.1%} to a run at "
-          f"dump_every=10, {share / 100:.1%} at 100.")
+    print(f"\nA dump takes {spread(dump)} seconds of the training: it adds {share / 10:.1%} to a "
+          f"run at dump_every=10, {share / 100:.1%} at 100.")
 
 
 if __name__ == "__main__":
-    main(**{name: int(number) for name, number in (word.split("=") for word in sys.argv[1:])})
+    options = {}
+    for argument in sys.argv[1:]:
+        name, _, number = argument.partition("=")
+        options[name] = int(number)
+    main(**options)

@@ -1,9 +1,10 @@
-"""Whether a large dataset streams: training on 200,000 images that don't fit a batch's worth of memory.
+"""Whether a large dataset streams: training on 200,000 images that are never in memory together.
 
     python tests/bench_stream.py images=200000 batches=400
 
-Images of noise, 64x64, in one HDF5 file that is removed in the end; the default networks. It tells which share of the
-time a step waits for its images, and the most memory that the process held, beside a run on 2,000 images.
+The images are noise, 64x64, in an HDF5 file that is removed at the end; the networks are the
+default ones. It prints which share of a step waits for images, and the peak memory of the process,
+beside a run on 2,000 images.
 """
 import os
 import pathlib
@@ -21,50 +22,64 @@ import numpy as np  # noqa: E402
 
 import args as constants  # noqa: E402
 
-WARM_UP = 5  # batches, in which graphs are made
+WARM_UP = 5  # batches in which graphs are traced
 
 
 def write(path, count):
+    """Writes `count` images of noise in the layout of data.py: chunks of one image."""
+    shape = constants.Args.image_shape
     with h5py.File(path, "w") as file:
-        faces = file.create_dataset("faces", (count, *constants.Args.image_shape), "uint8")
+        faces = file.create_dataset("faces", (count, *shape), "uint8", chunks=(1, *shape))
         for start in range(0, count, 1000):
-            shape = min(1000, count - start), *constants.Args.image_shape
-            faces[start:start + 1000] = np.random.default_rng(start).integers(0, 256, shape, "uint8")
+            part = min(1000, count - start), *shape
+            rng = np.random.default_rng(start)
+            faces[start:start + 1000] = rng.integers(0, 256, part, "uint8")
 
 
 def train(path, batches):
-    """Prints the mean seconds a step waited for its images, the mean seconds of a step, and the peak memory in MiB."""
+    """Prints the mean seconds a step waits for images, the mean seconds it takes, and the peak MiB.
+    """
     import tensorflow as tf
 
     import data
     import models
     args = constants.override(constants.Args, data=path)
     gan = models.build(args)
-    step, images, seconds = tf.function(gan.train_step), iter(data.load(args)), []
+    step = tf.function(gan.train_step)
+    images = iter(data.load(args))
+    seconds = []
     for _ in range(WARM_UP + batches):
         start = time.perf_counter()
         batch = next(images)
-        there = time.perf_counter()
+        loaded = time.perf_counter()
         step(batch)["g_loss"].numpy()
-        seconds.append((there - start, time.perf_counter() - there))
-    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print(*np.mean(seconds[WARM_UP:], 0), int(peak.split()[1]) / 1024)
+        seconds.append((loaded - start, time.perf_counter() - loaded))
+    waiting, training = np.mean(seconds[WARM_UP:], axis=0)
+    with open("/proc/self/status") as status:
+        peak = next(line for line in status if line.startswith("VmHWM"))
+    print(waiting, training, int(peak.split()[1]) / 1024)
 
 
 def main(images=200000, batches=400):
-    print("| images | waits for images, of a step | seconds a step | peak memory |\n|---|---|---|---|")
+    print("| images | waits for images, of a step | seconds a step | peak memory |")
+    print("|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for count in 2000, images:
             path = f"{folder}/{count}.hdf5"
             write(path, count)
-            said = subprocess.run([sys.executable, __file__, "train", path, str(batches)], check=True, text=True,
-                                  stdout=subprocess.PIPE).stdout
-            waited, learned, peak = map(float, said.splitlines()[-1].split())
-            print(f"| {count:,} | {waited / (waited + learned):.2%} | {learned:.2f} | {peak:.0f} MiB |", flush=True)
+            command = [sys.executable, __file__, "train", path, str(batches)]
+            result = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
+            waiting, training, peak = map(float, result.stdout.splitlines()[-1].split())
+            share = waiting / (waiting + training)
+            print(f"| {count:,} | {share:.2%} | {training:.2f} | {peak:.0f} MiB |", flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["train"]:
         train(sys.argv[2], int(sys.argv[3]))
     else:
-        main(**{name: int(number) for name, number in (word.split("=") for word in sys.argv[1:])})
+        numbers = {}
+        for argument in sys.argv[1:]:
+            name, _, number = argument.partition("=")
+            numbers[name] = int(number)
+        main(**numbers)

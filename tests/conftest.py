@@ -1,29 +1,61 @@
-"""What the tests share: tiny presets, and a folder of one's own to run in."""
+"""Fixtures that the tests share: tiny presets, empty folders, and one trained run to copy."""
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pathlib  # noqa: E402
+import shutil  # noqa: E402
+
 import pytest  # noqa: E402
 
 import args as constants  # noqa: E402
+import data  # noqa: E402
 
-# Two stages up and down, as TensorFlow needs a second for each to make its graph.
-TINY = {"batch_size": 8, "dataset_size": 32, "generator_filters": (8, 8), "generator_extra_filters": (),
-        "discriminator_filters": (8, 8), "augment": "", "batches": 4, "dump_every": 2, "grid": (2, 4)}
-# The four of the DCGAN, for what is claimed of its networks.
-DEEP = {"generator_filters": (16, 16, 8, 8), "generator_extra_filters": (8,), "discriminator_filters": (8, 8, 16, 16)}
+ROOT = pathlib.Path(constants.__file__).resolve().parent
+
+# Two stages up and two down: each further stage costs TensorFlow seconds of tracing.
+TINY = {
+    "batch_size": 8,
+    "dataset_size": 32,
+    "generator_filters": (8, 8),
+    "generator_extra_filters": (),
+    "discriminator_filters": (8, 8),
+    "augment": "",
+    "batches": 4,
+    "dump_every": 2,
+    "grid": (2, 4),
+}
+# The four stages of the DCGAN, for claims about its networks.
+DEEP = {
+    "generator_filters": (16, 16, 8, 8),
+    "generator_extra_filters": (8,),
+    "discriminator_filters": (8, 8, 16, 16),
+}
 
 
-def words(changes):
-    """Returns the words of a command line for `changes`, a dict."""
-    return [f"{name}={value}".replace(" ", "") for name, value in changes.items()]
+def arguments(changes):
+    """Returns the command-line arguments for {constant: value}."""
+    return [f"{name}={value}" for name, value in changes.items()]
+
+
+def tiny_preset(**changes):
+    """Returns the ToyFaces preset with networks of a few filters and four batches of training."""
+    return constants.override(constants.ToyFaces, **(TINY | changes))
 
 
 @pytest.fixture
 def tiny():
-    """tiny(**changes): toy faces and nets of a few filters and stages, as a preset."""
-    return lambda **changes: constants.override(constants.ToyFaces, **(TINY | changes))
+    """tiny(**changes): toy faces with networks of a few filters, as a preset."""
+    return tiny_preset
+
+
+@pytest.fixture
+def deep():
+    """deep(**changes): the same with the four stages of the DCGAN."""
+    def deep_preset(**changes):
+        return tiny_preset(**(DEEP | changes))
+    return deep_preset
 
 
 @pytest.fixture
@@ -34,6 +66,29 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def deep(tiny):
-    """deep(**changes): the same with the four stages of the DCGAN."""
-    return lambda **changes: tiny(**(DEEP | changes))
+def toys(here):
+    """The current folder, with toyfaces.hdf5 in it."""
+    data.make(tiny_preset())
+    return here
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory):
+    """A folder with toyfaces.hdf5 and runs/toyfaces, trained once per session. Do not change it."""
+    import gan
+    folder = tmp_path_factory.mktemp("trained")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        data.make(tiny_preset())
+        gan.train_gan(tiny_preset())
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def trained(trained_folder, here):
+    """The current folder, with a copy of a run that has learned its four batches."""
+    shutil.copytree(trained_folder, here, dirs_exist_ok=True)
+    return here

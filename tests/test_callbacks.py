@@ -1,452 +1,386 @@
+import csv
 import json
 import os
-import re
-import subprocess
-import sys
-import time
-import warnings
+import pathlib
+import shutil
+import signal
+import threading
 
-import h5py
+import matplotlib.figure
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import TINY
+from fake_gan import HEALTHY, FakeGAN, fit
 from PIL import Image
 
-import args as constants
-import callbacks
 import data
-import gan
-import models
-from models import toyfaces
-
-
-@pytest.fixture
-def toys(here, tiny):
-    """A folder with toyfaces.hdf5."""
-    data.make(tiny())
-    return here
+from models.randomness import Purpose
+from training import callbacks, checkpoints
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_run_fills_its_folder(toys, tiny):
-    gan.train_gan(tiny(g_learning_rate=0.01))
-    run = toys / "runs/toyfaces"
-    assert [name for name in names(run) if name not in (".lock", "tensorboard")] == [
-        "args.json", "dump.png", "film.webp", "loss.csv", "loss.png", "reals.png", "samples", "weights"]
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- Dump
+
+class Recorder(callbacks.Dump):
+    def __init__(self, args, folder=None):
+        super().__init__(args, folder)
+        self.dumps = []
+
+    def dump(self, batch, logs):
+        self.dumps.append((batch, logs["g_loss"]))
+
+
+@pytest.mark.parametrize("start, end, expected", [
+    (0, 4, [2, 4]), (0, 5, [2, 4, 5]), (3, 6, [4, 6]), (4, 5, [5]), (4, 4, [])])
+def test_dump_happens_every_few_batches_and_at_the_last(tiny, start, end, expected):
+    recorder = Recorder(tiny(dump_every=2))
+    fit(FakeGAN(batch=start), [recorder], end)
+    assert recorder.dumps == [(batch, float(batch)) for batch in expected]  # and those logs
+
+
+# ---- a whole run
+
+def test_training_fills_the_run_folder(trained):
+    run = trained / "runs/toyfaces"
+    expected = {"args.json", "dump.png", "loss.csv", "loss.png", "progress.webp", "reals.png",
+                "samples", "weights"}
+    assert expected <= set(names(run))
+    assert [name for name in names(run) if name.startswith(".") and name != ".lock"] == []
     assert names(run / "samples") == ["000002.png", "000004.png"]
     assert names(run / "weights") == ["000002", "000004"]
-    assert names(run / "weights/000004") == ["SHA256SUMS", "discriminator.weights.h5", "generator.weights.h5",
-                                             "generator_ema.weights.h5", "training.weights.h5"]
-    assert json.loads((run / "args.json").read_text())["generator_filters"] == [8, 8]
-    rows = (run / "loss.csv").read_text().splitlines()
-    assert rows[0] == "batch,d_loss_real,d_loss_fake,g_loss,d_gradient_norm,g_gradient_norm"
-    assert [row.split(",")[0] for row in rows[1:]] == ["2", "4"]
+    assert (run / "loss.csv").read_text().startswith(
+        "batch,d_loss_real,d_loss_fake,g_loss,d_gradient_norm,g_gradient_norm\n")
+    assert [row["batch"] for row in rows_of(run / "loss.csv")] == ["2", "4"]
     assert (run / "dump.png").read_bytes() == (run / "samples/000004.png").read_bytes()
     assert Image.open(run / "dump.png").size == (4 * 64, 2 * 64)
-    assert Image.open(run / "film.webp").n_frames == 2
-    reals = np.asarray(Image.open(run / "reals.png"))[:64, :64]
-    assert (reals == data.open_faces(tiny())[:]).all((1, 2, 3)).sum() == 1  # it is one of them
-
-
-def test_without_an_average_none_is_kept(toys, tiny):
-    gan.train_gan(tiny(ema_decay=0.0, batches=2))
-    assert names(toys / "runs/toyfaces/weights/000002") == ["SHA256SUMS", "discriminator.weights.h5",
-                                                            "generator.weights.h5", "training.weights.h5"]
-
-
-def test_the_last_batch_is_dumped_though_it_is_none_of_the_many(toys, tiny):
-    gan.train_gan(tiny(batches=3))
-    assert names(toys / "runs/toyfaces/weights") == ["000002", "000003"]
-
-
-def test_the_newest_snapshots_stay_and_the_archived_for_good(toys, tiny):
-    gan.train_gan(tiny(batches=8, dump_every=1, keep_snapshots=2, archive_every=3))
-    assert names(toys / "runs/toyfaces/weights") == ["000003", "000006", "000007", "000008"]  # and no leftover
-
-
-def test_a_half_written_snapshot_is_no_snapshot_and_is_swept_away(toys, tiny):
-    args = tiny()
-    torn = toys / "runs/toyfaces/weights/.000009.tmp"
-    torn.mkdir(parents=True)
-    assert callbacks.snapshots(toys / "runs/toyfaces") == []
-    with callbacks.open_run(args, constants.constants(args)) as run:
-        assert names(run / "weights") == []
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", "/tmp"])
-def test_a_name_is_that_of_one_folder(here, tiny, name):
-    with pytest.raises(ValueError, match="`name` must be the name of a folder"):
-        callbacks.run_folder(tiny(name=name))
-
-
-def test_opening_a_run_sweeps_away_nothing_else(toys, tiny):
-    args = tiny()
-    (toys / "runs/toyfaces/.notes.tmp").mkdir(parents=True)
-    with callbacks.open_run(args, constants.constants(args)) as run:
-        assert (run / ".notes.tmp").exists()
-
-
-def test_a_run_that_never_came_to_a_snapshot_may_begin_otherwise(toys, tiny):
-    for args in tiny(), tiny(beta_1=0.9):
-        with callbacks.open_run(args, constants.constants(args)) as run:
-            assert json.loads((run / "args.json").read_text())["beta_1"] == args.beta_1
-
-
-def test_snapshots_are_in_the_order_of_their_batches(here):
-    for name in ("1000000", "999999", "000050", ".000060.tmp"):
-        (here / "weights" / name).mkdir(parents=True)
-    assert [path.name for path in callbacks.snapshots(here)] == ["000050", "999999", "1000000"]
-
-
-def test_other_constants_are_refused_with_each_difference(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    with pytest.raises(ValueError) as error:
-        gan.train_gan(tiny(batches=2, seed=1, beta_1=0.9, jit_compile="off"))
-    assert "begun with other constants" in str(error.value)
-    assert "  seed: 0 in runs/toyfaces/args.json, 1 now" in str(error.value)
-    assert "  jit_compile: 'auto' in" in str(error.value)  # XLA draws other random numbers
-    assert "  beta_1: 0.5 in runs/toyfaces/args.json, 0.9 now" in str(error.value)
-    assert "batches:" not in str(error.value)
-    gan.train_gan(tiny(batches=3, dump_every=1, keep_snapshots=1))
-    assert json.loads((toys / "runs/toyfaces/args.json").read_text())["batches"] == 3
-
-
-def test_a_run_goes_on_with_the_images_it_was_begun_with(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    before = (toys / "runs/toyfaces/args.json").read_text()
-    os.remove("toyfaces.hdf5")
-    data.make(tiny(seed=1))
-    with pytest.raises(ValueError, match="begun with other images.*Received: data=toyfaces.hdf5"):
-        gan.train_gan(tiny())
-    assert (toys / "runs/toyfaces/args.json").read_text() == before
-    os.remove("toyfaces.hdf5")
-    data.make(tiny())  # the same, made anew
-    gan.train_gan(tiny())
-
-
-@pytest.mark.parametrize("content, message", [
-    (None, "has snapshots, but no args.json"), ("{", "must hold the constants.*as JSON"), ("[1]", "as JSON")])
-def test_a_run_without_its_constants_is_refused(toys, tiny, content, message):
-    gan.train_gan(tiny(batches=2))
-    path = toys / "runs/toyfaces/args.json"
-    path.write_text(content) if content else path.unlink()
-    with pytest.raises(ValueError, match=message):
-        gan.train_gan(tiny())
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-DAMAGE = {
-    "a flipped bit": lambda snapshot: flip_a_bit(snapshot / "generator_ema.weights.h5"),
-    "a truncated file": lambda snapshot: os.truncate(snapshot / "training.weights.h5", 1000),
-    "a file that is missing": lambda snapshot: (snapshot / "discriminator.weights.h5").unlink(),
-    "no checksums in their file": lambda snapshot: os.truncate(snapshot / "SHA256SUMS", 0),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_the_newest_snapshot_that_is_whole_is_gone_on_from(toys, tiny, damage, capsys):
-    gan.train_gan(tiny(name="whole", batches=6))
-    gan.train_gan(tiny())
-    damage(toys / "runs/toyfaces/weights/000004")
-    gan.train_gan(tiny(batches=6))
-    printed = capsys.readouterr().out
-    assert "runs/toyfaces/weights/000004/" in printed and "is damaged" in printed and "batch 3 to 6" in printed
-    whole, resumed = (toys / "runs" / name for name in ("whole", "toyfaces"))
-    assert (whole / "loss.csv").read_text() == (resumed / "loss.csv").read_text()
-    assert not callbacks.damaged(resumed / "weights/000004")  # it was written anew
-
-
-def test_where_all_snapshots_are_damaged_none_is_overwritten(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    flip_a_bit(toys / "runs/toyfaces/weights/000002/generator.weights.h5")
-    before = (toys / "runs/toyfaces/loss.csv").read_text()
-    for run in gan.train_gan, gan.generate:
-        with pytest.raises(ValueError, match="All snapshots in runs/toyfaces are damaged"):
-            run(tiny())
-    assert (toys / "runs/toyfaces/loss.csv").read_text() == before
-    with pytest.raises(ValueError, match="000002/generator.weights.h5 isn't"):
-        gan.load_networks(models.build(tiny()), "runs/toyfaces/weights/000002")
-
-
-def test_damaged_snapshots_push_no_whole_ones_out(toys, tiny):
-    gan.train_gan(tiny(dump_every=1))
-    for batch in "000003", "000004":
-        flip_a_bit(toys / f"runs/toyfaces/weights/{batch}/generator.weights.h5")
-    gan.train_gan(tiny(batches=3, dump_every=1, keep_snapshots=2, archive_every=0))
-    assert names(toys / "runs/toyfaces/weights") == ["000002", "000003", "000004"]
-    assert callbacks.newest(toys / "runs/toyfaces").name == "000003"
-
-
-def test_nothing_is_started_from_a_damaged_snapshot(toys, tiny):
-    gan.train_gan(tiny(dump_every=1))
-    run = toys / "runs/toyfaces"
-    flip_a_bit(run / "weights/000003/discriminator.weights.h5")
-    watch = callbacks.FailureWatch(tiny(), run)
-    watch.set_model(models.build(tiny()))
-    assert watch._start_anew(3).endswith("/runs/toyfaces/weights/000002")
-
-
-def test_a_file_that_the_user_put_beside_a_snapshot_stays(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    own = toys / "runs/toyfaces/weights/000002/mine.h5"
-    own.write_text("notes")
-    gan.train_gan(tiny())
-    assert own.read_text() == "notes"
-
-
-def test_checksums_are_those_of_sha256sum(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    snapshot = toys / "runs/toyfaces/weights/000002"
-    assert subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=snapshot).returncode == 0
-
-
-def test_two_runs_on_one_name_are_refused(toys, tiny):
-    args = tiny()
-    code = ("import sys, args, callbacks\n"
-            "with callbacks.open_run(args.ToyFaces, {}):\n    print('open', flush=True); sys.stdin.read()")
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             env=os.environ | {"PYTHONPATH": os.path.dirname(constants.__file__)})
-    assert other.stdout.readline() == b"open\n"
-    with pytest.raises(ValueError, match=f"runs/toyfaces is in use by process {other.pid}.*name=toyfaces"):
-        gan.train_gan(args)
-    other.kill()
-    other.wait()
-    with callbacks.open_run(args, constants.constants(args)):
-        pass
-
-
-def test_rows_that_a_kill_undid_are_cut(toys, tiny):
-    gan.train_gan(tiny(batches=4))
-    path = toys / "runs/toyfaces/loss.csv"
-    whole = path.read_text()
-    path.write_text(whole + "6,0.5,0.5,0.5\n8,0.5,0.")  # what followed the snapshot, the last line torn
-    gan.train_gan(tiny(batches=6))
-    rows = path.read_text().splitlines()
-    assert path.read_text().startswith(whole)
-    assert [row.split(",")[0] for row in rows] == ["batch", "2", "4", "6"] and rows[3] != "6,0.5,0.5,0.5"
-
-
-def test_what_is_not_finite_stops_the_run_before_it_is_saved(toys, tiny):
-    with pytest.raises(callbacks.Diverged, match=r"Batch \d+: .*lower learning rates.*weights/000001"):
-        gan.train_gan(tiny(name="sick", batches=50, dump_every=1, g_learning_rate=1e30, keep_snapshots=99,
-                           d_learning_rate=0.0, ema_decay=0.0))
-    run = toys / "runs/sick"
-    assert (run / "health.log").read_text().startswith("Batch ")
-    for snapshot in callbacks.snapshots(run):
-        model = models.build(tiny(ema_decay=0.0))
-        callbacks.load_snapshot(model, snapshot)
-        assert all(np.isfinite(weight.numpy()).all() for weight in model.weights)
-
-
-def test_a_loss_that_is_nan_names_itself(toys, tiny):
-    watch = callbacks.StopWhereNotFinite(tiny(), toys)
-    watch.set_model(models.build(tiny()))
-    watch.on_train_begin()
-    watch.on_train_batch_end(0, {"d_loss_real": 0.1, "g_loss": 15.0})
-    with pytest.raises(callbacks.Diverged, match="Batch 2: g_loss is nan.*a new start under another name"):
-        watch.on_train_batch_end(1, {"d_loss_real": 0.1, "g_loss": float("nan")})
-
-
-# ---- the watch
-
-HEALTHY = {"d_loss_real": 0.5, "d_loss_fake": 0.2, "g_loss": 3.0, "d_gradient_norm": 10.0, "g_gradient_norm": 30.0}
-FACES = data.normalize(toyfaces.sample(8)[0])
-
-
-@pytest.fixture
-def watched(toys, tiny):
-    """watched(images, *losses, **constants): what the watch says of a run that is 100 batches long for each of
-    `losses`, what differs from HEALTHY, and whose samples are `images`."""
-    def lines(images, *losses, **constants):
-        args = tiny(**({"name": "watched", "dump_every": 100} | constants))
-        model = models.build(args)
-        watch = callbacks.FailureWatch(args, toys)
-        watch.set_model(model)
-        watch.on_train_begin()
-        model.samples = images
-        for step in range(100 * len(losses)):
-            watch.on_train_batch_end(step, HEALTHY | losses[step // 100])
-        log = toys / "health.log"
-        return log.read_text().splitlines() if log.exists() else []
-    return lines
-
-
-def alarms(lines):
-    return [line for line in lines if not re.search("no alarm|healthy zone|catching up", line)]
-
-
-def test_a_healthy_run_is_told_so_once(watched):
-    lines = watched(FACES, {}, {}, {})
-    assert len(lines) == 2 and alarms(lines) == []
-    assert lines[0] == "Batch 100: no alarm. Noise before batch 1000 is normal [forcecore 5]"
-    assert lines[1] == "Batch 100: G's loss is 3.00, in its healthy zone of 1 to 4 [forcecore 5]"
-
-
-@pytest.mark.parametrize("images, said", [
-    (np.full([8, 64, 64, 3], 0.3), "one uniform colour, with 0.00 of the contrast"),
-    (np.full([8, 64, 64, 3], -0.94), "samples are black"),
-    (np.repeat(FACES[:1], 8, 0), "samples are alike, by 0.00 as different .*feature_matching"),
-    (np.repeat(FACES[:4], 2, 0), "samples are alike, by 0.00 as different"),  # four modes
-    (np.sign(FACES), "samples are saturated: 100% of their values"),
-])
-def test_sick_images_are_named(watched, images, said):
-    lines = watched(np.float32(images), {})
-    assert re.search(said, lines[0]) and len(lines) == 1
-
-
-@pytest.mark.parametrize("losses, said", [
-    # The least that labels in (0.9, 1) and (0, 0.1) allow is the entropy of 0.05, 0.1985 nats.
-    ([{"d_loss_real": 0.2, "d_loss_fake": 0.2}], "D's loss is near 0, 0.00[12] above what its labels cost"),
-    ([{"g_loss": 15.1}], "g_loss 15.1 stays over 15"),
-    ([{"g_loss": 3.0}, {"g_loss": 4.0}, {"g_loss": 4.6}], "G's loss rises, 4.60, from 3.00 200 batches ago"),
-    ([{"g_loss": 1.6}, {"g_loss": 1.2}, {"g_loss": 0.6}], "G's loss falls steadily, 0.60, from 1.60"),
-    ([{"d_gradient_norm": 101.0}], "D's gradient norm is 101, over 100.*d_learning_rate"),
-    ([{"g_gradient_norm": 101.0}], "G's gradient norm is 101, over 100.*g_learning_rate"),
-    ([{"g_gradient_norm": 1e-4}], "G's gradient norm is 0.0001: it learns nothing"),
-])
-def test_sick_losses_are_named(watched, losses, said):
-    found = alarms(watched(FACES, *losses))
-    assert len(found) == 1 and re.search(said, found[0])
-
-
-@pytest.mark.parametrize("losses", [
-    [{"g_loss": 3.0}, {"g_loss": 4.0}, {"g_loss": 3.9}],     # up and down
-    [{"g_loss": 3.0}, {"g_loss": 3.5}, {"g_loss": 4.4}],     # less than half as much again
-    [{"g_loss": 1.0}, {"g_loss": 1.5}, {"g_loss": 2.9}],     # below 3
-    [{"g_loss": 8.0}, {"g_loss": 5.0}, {"g_loss": 2.0}],     # falls, to where it is healthy
-    [{"g_loss": 1.6}, {"g_loss": 1.2}, {"g_loss": 0.9}],     # to where D catches up
-    [{"d_loss_real": 0.23, "d_loss_fake": 0.23}], [{"g_loss": 14.9}], [{"g_gradient_norm": 99.0}],
-])
-def test_what_is_not_sick_raises_no_alarm(watched, losses):
-    assert alarms(watched(FACES, *losses)) == []
-
-
-def test_an_alarm_is_not_repeated_while_it_lasts_and_comes_again(watched):
-    far, well = {"g_loss": 20.0}, {}
-    lines = alarms(watched(FACES, far, far, well, far))
-    assert [line.split(":")[0] for line in lines] == ["Batch 100", "Batch 400"]
-
-
-def test_d_catching_up_is_good_news(watched):
-    assert watched(FACES, {"g_loss": 0.9})[-1].endswith("all losses are under 1: D is catching up [forcecore 5]")
-
-
-def test_the_zones_of_losses_are_those_of_the_cross_entropy(watched):
-    assert alarms(watched(FACES, {"g_loss": 20.0, "d_loss_real": 0.0, "d_loss_fake": 0.0}, loss="hinge")) == []
-    assert len(alarms(watched(FACES, {"g_gradient_norm": 101.0}, loss="hinge"))) == 1
-
-
-def test_a_saturating_objective_near_0_is_named_and_its_remedy(watched):
-    lines = alarms(watched(FACES, {"g_loss": -0.6}, {"g_loss": -0.1}, g_objective="saturating"))
-    assert len(lines) == 1 and re.match("Batch 200: G's loss is near 0, -0.10.*g_objective=non_saturating", lines[0])
-
-
-def test_images_that_are_all_the_same_are_named(here, watched, monkeypatch):
-    monkeypatch.setattr(callbacks, "reals", lambda args: np.repeat(FACES[:1], 8, 0))
-    assert "the real images are alike: each is 0.0000 from another" in watched(FACES, {})[0]
-
-
-def test_one_sample_or_little_data_raise_no_alarm(watched):
-    assert alarms(watched(FACES[:1], {}, grid=(1, 1))) == []
-    assert alarms(watched(data.normalize(toyfaces.sample(64)[0]), {}, grid=(8, 8))) == []  # of 32 images
-
-
-def test_real_images_that_have_twins_are_no_division_by_0(watched, monkeypatch):
-    bits = np.sign(FACES)
-    monkeypatch.setattr(callbacks, "reals", lambda args: np.repeat(bits[:4], 2, 0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert alarms(watched(bits, {}, watch_alike=0.0)) == []
-        assert "samples are alike" in watched(np.repeat(bits[:1], 8, 0), {}, watch_alike=0.0)[-1]
-
-
-def test_no_remedy_is_named_that_the_networks_refuse(watched):
-    keras_example = {name: value for name, value in vars(constants.KerasExample).items()
-                     if name in constants.constants(constants.Args) and name not in TINY and name != "name"}
-    assert "minibatch_kernels=100" in watched(np.repeat(FACES[:1], 8, 0), {})[0]
-    lines = watched(np.repeat(FACES[:1], 8, 0), {"g_gradient_norm": 0.0}, name="other", **keras_example)
-    assert len(lines) == 2 and not re.search("minibatch_kernels|batch_norm", "".join(lines))
-
-
-def test_what_a_start_left_that_came_to_no_snapshot_goes(toys, tiny):
-    run = toys / "runs/toyfaces"
-    run.mkdir(parents=True)
-    (run / "reals.png").write_bytes(b"of other images")
-    (run / "health.log").write_text("a line of mine\nBatch 12: g_loss is nan, so the run is lost\n")
-    gan.train_gan(tiny(batches=2))
-    assert Image.open(run / "reals.png").size == (256, 128)
-    assert (run / "health.log").read_text() == "a line of mine\n"
-
-
-def test_black_images_with_white_strokes_are_not_saturated(here, watched, monkeypatch):
-    strokes = np.float32(np.where(np.random.default_rng(0).random([8, 64, 64, 3]) < 0.2, 0.5, -1))
-    monkeypatch.setattr(callbacks, "reals", lambda args: strokes)
-    assert alarms(watched(strokes[::-1], {})) == []
-    assert "saturated: 100%" in watched(np.sign(strokes), {})[-1]
-
-
-def test_while_d_warms_up_it_may_win(watched):
-    assert watched(FACES, {"d_loss_real": 0.2, "d_loss_fake": 0.2}, warmup_batches=100) == []
-
-
-def test_thresholds_and_their_change_leave_the_run_as_it_is(toys, tiny):
-    gan.train_gan(tiny(batches=2))
-    gan.train_gan(tiny(batches=4, watch_batches=7, watch_lost=3.0))
-    with pytest.raises(ValueError, match="dump_every: 2 in"):
-        for batches, dump_every in (2, 2), (4, 3):
-            gan.train_gan(tiny(name="swaps", batches=batches, swap_every=2, swap_for=1, dump_every=dump_every))
+    assert Image.open(run / "progress.webp").size == (4 * 64, 2 * 64)
+
+
+def test_reals_png_shows_images_of_the_dataset(trained, tiny):
+    first = np.asarray(Image.open(trained / "runs/toyfaces/reals.png"))[:64, :64]
+    images = data.open_images(tiny())[:]
+    assert (images == first).all(axis=(1, 2, 3)).sum() == 1
+
+
+# ---- LossLog
+
+def test_loss_log_keeps_every_bit_of_a_float32(here, tiny, monkeypatch):
+    monkeypatch.setattr(callbacks.LossLog, "_plot", lambda self: None)  # a plot takes a second
+    losses = np.float32([0.1, 1 / 3, 1e-8, 12345.678, 16777217])
+    log = callbacks.LossLog(tiny(dump_every=1), here)
+    log.set_model(FakeGAN())
+    log.on_train_begin()
+    for step, loss in enumerate(losses):
+        log.on_train_batch_end(step, dict(HEALTHY, g_loss=loss))
+    written = np.float32([row["g_loss"] for row in rows_of(here / "loss.csv")])
+    assert np.array_equal(written, losses)
+    assert rows_of(here / "loss.csv")[1]["g_loss"] == "0.333333343"
+
+
+def test_loss_log_cuts_rows_beyond_the_batch_it_resumes_from(here, tiny):
+    args = tiny(dump_every=2)
+    path = here / "loss.csv"
+    fit(FakeGAN(), [callbacks.LossLog(args, here)], 4)
+    kept = path.read_text()
+    path.write_text(kept + "6,0.5,0.5,0.5,1,1\n8,0.5,0.")  # the last row is incomplete
+    fit(FakeGAN(batch=4), [callbacks.LossLog(args, here)], 6)
+    assert path.read_text().startswith(kept)
+    rows = rows_of(path)
+    assert [row["batch"] for row in rows] == ["2", "4", "6"]
+    assert rows[-1]["g_loss"] == "6"
+    assert names(here) == ["loss.csv", "loss.png"]
+    assert Image.open(here / "loss.png").size == (640, 400)
+
+
+def test_loss_log_of_a_run_without_checkpoints_starts_again(here, tiny):
+    (here / "loss.csv").write_text("batch,mse\n2,0.5\n")
+    model = FakeGAN()
+    model.logged = ("mse",)  # pretraining has no gradient norms
+    log = callbacks.LossLog(tiny(), here)
+    log.set_model(model)
+    log.on_train_begin()
+    log.on_train_batch_end(0, {"mse": 0.25})
+    log.on_train_batch_end(1, {"mse": 0.125})
+    assert (here / "loss.csv").read_text() == "batch,mse\n2,0.125\n"
+    assert (here / "loss.png").exists()
+
+
+@pytest.mark.parametrize("changes, shaded", [
+    ({}, 3), ({"loss": "hinge"}, 0), ({"g_objective": "saturating"}, 2)])
+def test_loss_plot_shades_the_zones_of_healthy_losses(here, tiny, changes, shaded):
+    log = callbacks.LossLog(tiny(**changes), here)
+    axes = matplotlib.figure.Figure().add_subplot()
+    for name in ("d_loss_real", "d_loss_fake", "g_loss", "r1"):
+        axes.plot([0, 1], label=name)
+    log._shade_healthy_zones(axes)
+    assert len(axes.patches) == shaded
+    colors = [line.get_color() for line in axes.lines]
+    for patch, color in zip(axes.patches, colors):
+        assert patch.get_facecolor()[:3] == matplotlib.colors.to_rgb(color)
+
+
+# ---- samples
+
+class Sampler(FakeGAN):
+    """Its samples tell which z they are of, and in which part of the grid."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def sample_z(self, count, purpose, batch):
+        assert (purpose, batch) == (Purpose.GRID, 0)
+        return np.arange(count, dtype="float32")
+
+    def update_batch_norm(self):
+        self.calls.append("update_batch_norm")
+
+    def sample(self, z, index):
+        self.calls.append(index)
+        return tf.reshape(z, [-1, 1, 1, 1]) + 100.0 * index
+
+
+def test_samples_are_generated_in_parts_of_a_batch_from_the_same_z(tiny):
+    model = Sampler()
+    fit(model, [callbacks.GenerateSamples(tiny(grid=(3, 4), batch_size=8), None)], 4)
+    # Batch norm is updated first; both dumps sample 8 and then 4 images.
+    assert model.calls == 2 * ["update_batch_norm", 0, 1]
+    assert model.samples.shape == (12, 1, 1, 1)
+    assert model.samples.ravel().tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 108, 109, 110, 111]
+
+
+def test_samples_of_a_translation_are_of_photos_that_training_never_sees(tiny, monkeypatch):
+    photos = np.arange(8, dtype="float32")
+    monkeypatch.setattr(data, "photos", lambda args, count: photos[:count])
+    model = Sampler()
+    fit(model, [callbacks.GenerateSamples(tiny(grid=(1, 2), photos="photos/*"), None)], 2)
+    assert model.samples.ravel().tolist() == [0, 1]
+
+
+def test_samples_are_dumped_twice_and_real_images_once(toys, tiny):
+    (toys / "reals.png").write_bytes(b"of other images")
+    fit(FakeGAN(), [callbacks.DumpSamples(tiny(), toys)], 4)
+    assert names(toys / "samples") == ["000002.png", "000004.png"]
+    assert (toys / "dump.png").read_bytes() == (toys / "samples/000004.png").read_bytes()
+    assert Image.open(toys / "dump.png").size == (4 * 4, 2 * 4)
+    assert Image.open(toys / "reals.png").size == (4 * 64, 2 * 64)
+    assert not (toys / ".dump.png").exists()
+
+
+def test_reconstructions_are_dumped_beside_their_originals(here, tiny, monkeypatch):
+    class Autoencoder(FakeGAN):
+        def __call__(self, images):
+            return -images
+
+    images = np.full([9, 4, 4, 3], -1.0, "float32")
+    monkeypatch.setattr(data, "pretraining_images", lambda args: images)
+    fit(Autoencoder(), [callbacks.DumpReconstructions(tiny(grid=(2, 4)), here)], 2)
+    assert np.unique(Image.open(here / "originals.png")).tolist() == [0]
+    assert np.unique(Image.open(here / "reconstructions.png")).tolist() == [255]
+    assert Image.open(here / "originals.png").size == (4 * 4, 2 * 4)
+
+
+def write_grids(folder, batches):
+    (folder / "samples").mkdir()
+    for batch in batches:
+        color = (batch % 256, 0, 0)
+        Image.new("RGB", (8, 8), color).save(folder / f"samples/{batch:06d}.png")
+
+
+def test_animation_is_written_once_all_batches_are_trained(here, tiny):
+    write_grids(here, [2, 4])
+    args = tiny(batches=4)
+    fit(FakeGAN(), [callbacks.SamplesAnimation(args, here)], 3)  # a run that was stopped
+    assert names(here) == ["samples"]
+    fit(FakeGAN(batch=3), [callbacks.SamplesAnimation(args, here)], 4)
+    assert names(here) == ["progress.webp", "samples"]
+
+
+def test_animation_has_a_limited_number_of_frames_in_order(here, tiny, monkeypatch):
+    monkeypatch.setattr(callbacks, "ANIMATION_FRAMES", 3)
+    write_grids(here, [50, 100, 150, 200, 250, 1000000])  # in the order of batches, not of names
+    fit(FakeGAN(), [callbacks.SamplesAnimation(tiny(batches=1), here)], 1)
+    animation = Image.open(here / "progress.webp")
+    assert animation.n_frames == 3
+    reds = []
+    for frame in range(3):
+        animation.seek(frame)
+        reds.append(int(np.asarray(animation.convert("RGB"))[0, 0, 0]))
+    assert np.abs(np.subtract(reds, [50, 150, 1000000 % 256])).max() < 10  # WebP is lossy
+
+
+# ---- DumpWeights
+
+@pytest.mark.parametrize("ema", [False, True])
+def test_checkpoint_holds_every_network_and_the_state(here, tiny, ema):
+    fit(FakeGAN(ema=ema), [callbacks.DumpWeights(tiny(), here)], 2)
+    expected = ["discriminator.weights.h5", "generator.weights.h5", "training.h5"]
+    if ema:
+        expected.append("generator_ema.weights.h5")
+    assert names(here / "weights/000002") == sorted(expected)
+
+
+def test_newest_checkpoints_stay_and_some_for_good(here, tiny):
+    args = tiny(dump_every=1, keep_checkpoints=2, keep_every=3)
+    fit(FakeGAN(), [callbacks.DumpWeights(args, here)], 8)
+    assert names(here / "weights") == ["000003", "000006", "000007", "000008"]
+
+
+def kept(args, batches):
+    found = [pathlib.Path(f"weights/{batch:06d}") for batch in batches]
+    old = callbacks.superseded(found, args)
+    return [callbacks.batch_of(path) for path in found if path not in old]
+
+
+def test_without_swaps_every_checkpoint_counts(tiny):
+    args = tiny(dump_every=10, keep_checkpoints=2, keep_every=0)
+    assert kept(args, [10, 20, 23]) == [20, 23]
+    assert kept(args, [10, 20, 23, 30]) == [23, 30]
+
+
+def test_with_swaps_checkpoints_of_stops_do_not_count(tiny):
+    args = tiny(dump_every=10, keep_checkpoints=2, keep_every=0, swap_every=20)
+    assert kept(args, [10, 20, 23]) == [10, 20, 23]  # the newest, from which the run resumes
+    assert kept(args, [10, 20, 23, 24]) == [10, 20, 24]
+    assert kept(args, [10, 20, 23, 30]) == [20, 30]
+    args = tiny(dump_every=10, keep_checkpoints=2, keep_every=4, swap_every=20)
+    assert kept(args, [10, 20, 24, 30, 40, 50]) == [20, 24, 40, 50]
+
+
+def test_corrupt_later_checkpoints_neither_count_nor_are_removed(here, tiny):
+    args = tiny(dump_every=1, keep_checkpoints=2, keep_every=0)
+    fit(FakeGAN(), [callbacks.DumpWeights(args, here)], 2)
+    for batch in ("000003", "000004"):
+        shutil.copytree(here / "weights/000002", here / "weights" / batch)
+        os.truncate(here / "weights" / batch / "generator.weights.h5", 100)
+    resumed = FakeGAN()
+    checkpoints.load_checkpoint(resumed, here / "weights/000002")
+    fit(resumed, [callbacks.DumpWeights(args, here)], 3)
+    assert names(here / "weights") == ["000002", "000003", "000004"]
+    again = FakeGAN()
+    checkpoints.load_checkpoint(again, here / "weights/000003")  # it has been replaced
+    assert int(again.batch.numpy()) == 3
+
+
+def test_checkpoint_is_of_its_batch_though_training_continues_meanwhile(here, tiny, monkeypatch):
+    save = checkpoints.save_checkpoint
+    batch_3_is_trained = threading.Event()
+
+    def slowly(target, networks, state):
+        assert batch_3_is_trained.wait(timeout=30)
+        save(target, networks, state)
+
+    class Signal(Recorder):
+        def on_train_batch_end(self, step, logs=None):
+            if step + 1 == 3:
+                batch_3_is_trained.set()
+
+    expected = FakeGAN()
+    fit(expected, [], 2)
+    args = tiny(dump_every=2, batches=3)
+    monkeypatch.setattr(checkpoints, "save_checkpoint", slowly)
+    fit(FakeGAN(), [Signal(args), callbacks.DumpWeights(args, here)], 3)
+    loaded = FakeGAN()
+    checkpoints.load_checkpoint(loaded, here / "weights/000002")
+    for name, value in expected.values().items():
+        assert np.array_equal(loaded.values()[name], value), name
+
+
+@pytest.mark.parametrize("batches, learned", [(5, 4), (2, 2)])
+def test_error_of_the_writing_thread_ends_training(here, tiny, batches, learned):
+    """It is raised at the next dump, or at the end of training where there is none."""
+    (here / "weights").write_text("a file where a folder should be")
+    model = FakeGAN()
+    with pytest.raises(OSError, match="weights"):
+        fit(model, [callbacks.DumpWeights(tiny(dump_every=2), here)], batches)
+    assert int(model.batch.numpy()) == learned
 
 
 # ---- TensorBoard
 
-def test_tensorboard_gets_losses_grid_constants_and_health(toys, tiny):
+def test_tensorboard_gets_losses_grid_constants_and_health(here, tiny):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    gan.train_gan(tiny(watch_batches=1))
-    events = EventAccumulator(str(toys / "runs/toyfaces/tensorboard"), {"tensors": 0}).Reload()
-    steps = {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
-    assert {tag: steps[tag] for tag in ("d/loss_real", "g/gradient_norm", "samples")} == {
-        "d/loss_real": [2, 4], "g/gradient_norm": [2, 4], "samples": [2, 4]}
-    assert b"| batch_size | 8 |" in events.Tensors("constants")[0].tensor_proto.string_val[0]
-    rows = (toys / "runs/toyfaces/loss.csv").read_text().splitlines()
-    assert tf.make_ndarray(events.Tensors("g/loss")[1].tensor_proto) == pytest.approx(float(rows[2].split(",")[3]))
-    health = (toys / "runs/toyfaces/health.log").read_text()
-    assert events.Tensors("health")[-1].tensor_proto.string_val[0].decode().replace("\n\n", "\n") == health
-    width, height, png, *_ = events.Tensors("samples")[0].tensor_proto.string_val
-    assert (width, height) == (b"256", b"128") and png.startswith(b"\x89PNG")
+    record = {"preset": "ToyFaces", "overrides": {}, "constants": {"batch_size": 8}}
+    (here / "args.json").write_text(json.dumps(record))
+    (here / "health.log").write_text("Batch 1: one line\nBatch 2: another\n")
+    Image.new("L", (16, 8)).save(here / "dump.png")
+    fit(FakeGAN(), [callbacks.TensorBoard(tiny(), here)], 4)
+
+    events = EventAccumulator(str(here / "tensorboard"), {"tensors": 0}).Reload()
+
+    def steps(tag):
+        return [event.step for event in events.Tensors(tag)]
+
+    def first_string(tag):
+        return events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+
+    assert steps("d/loss_real") == steps("g/gradient_norm") == steps("samples") == [2, 4]
+    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("g/loss")]
+    assert losses == [2.0, 4.0]
+    assert "| batch_size | 8 |\n" in first_string("constants")
+    assert steps("health") == [2]  # and not again while it is the same
+    assert first_string("health") == "Batch 1: one line\n\nBatch 2: another\n\n"
+    width, height, png = events.Tensors("samples")[0].tensor_proto.string_val[:3]
+    assert (width, height) == (b"16", b"8") and png.startswith(b"\x89PNG")
 
 
-def test_a_snapshot_is_of_its_batch_whatever_is_learned_while_it_is_written(toys, tiny, monkeypatch):
-    """Slow writing: each snapshot still holds what was there when it was asked for, and they come in their order."""
-    save, order = callbacks.save_snapshot, []
+# ---- StopOnSignal, ProgressBar
 
-    def slowly(target, networks, state):
-        time.sleep(0.5)
-        order.append(target.name)
-        save(target, networks, state)
+class SendSignal(Recorder):
+    """Sends a signal to this process while the second batch is trained."""
+    number = signal.SIGINT
 
-    gan.train_gan(tiny(name="quick", dump_every=1))
-    monkeypatch.setattr(callbacks, "save_snapshot", slowly)
-    gan.train_gan(tiny(name="slow", dump_every=1))
-    assert order == [f"{batch:06d}" for batch in range(1, 5)]
-    for batch in order:
-        paths = [toys / f"runs/{name}/weights/{batch}/training.weights.h5" for name in ("quick", "slow")]
-        with h5py.File(paths[0]) as one, h5py.File(paths[1]) as other:
-            arrays = [f"{name}/{index}" for name in one for index in one[name]]
-            assert len(arrays) > 10 and all((one[name][()] == other[name][()]).all() for name in arrays)
+    def on_train_batch_begin(self, step, logs=None):
+        if step == 1:
+            os.kill(os.getpid(), self.number)
 
 
-def test_a_snapshot_that_cannot_be_written_ends_the_run(toys, tiny):
-    (toys / "runs/toyfaces").mkdir(parents=True)
-    (toys / "runs/toyfaces/weights").write_text("not a folder")
-    with pytest.raises(OSError, match="weights"):
-        gan.train_gan(tiny(dump_every=1))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_training_after_the_batch_which_is_dumped(tiny, number):
+    handler = signal.getsignal(number)
+    recorder = SendSignal(tiny(dump_every=100))
+    recorder.number = number
+    model = FakeGAN()
+    with callbacks.StopOnSignal() as stop:
+        assert signal.getsignal(number) != handler
+        fit(model, [recorder, stop], 1000)
+        assert signal.getsignal(number) == handler  # a second signal ends the process at once
+    assert stop.received == number
+    assert recorder.dumps == [(2, 2.0)]
+
+
+def test_handlers_of_signals_are_back_after_training():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with callbacks.StopOnSignal() as stop:
+        fit(FakeGAN(), [stop], 3)
+    assert stop.received is None
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_signal_to_another_machine_ends_training_here(monkeypatch):
+    monkeypatch.setattr(callbacks.devices, "reduced", lambda how, number: number + 1)
+    model = FakeGAN()
+    with callbacks.StopOnSignal() as stop:
+        fit(model, [stop], 1000)
+    assert (int(model.batch.numpy()), stop.received) == (1, signal.SIGTERM)
+
+
+def test_progress_bar_of_a_stopped_run_stays_at_its_batch(capsys):
+    progress = callbacks.ProgressBar()
+    progress.set_params({"verbose": 1, "epochs": 1, "steps": 100})
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    for step in range(3):
+        progress.on_train_batch_end(step, {"g_loss": 1.0})
+    progress.on_epoch_end(0, {"g_loss": 1.0})
+    printed = capsys.readouterr().out
+    assert "3/100" in printed and "100/100" not in printed

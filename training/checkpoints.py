@@ -157,7 +157,7 @@ def check_constants(run, record, may_differ=MAY_DIFFER):
 
     Args:
         run: the run folder, a Path.
-        record: {"constants"} and, if the images matter, "fingerprint".
+        record: {"constants"} and, if they matter, "overrides" and "fingerprint".
         may_differ: names of the constants that are not compared.
     """
     begun = read_record(run)
@@ -173,8 +173,13 @@ def check_constants(run, record, may_differ=MAY_DIFFER):
         may_differ = may_differ - {"dump_every", "keep_checkpoints", "keep_every"}
     differences = []
     for name, value in constants.items():
-        begun_value = begun["constants"].get(name, value)
-        if begun_value != value and name not in may_differ:
+        if name in may_differ:
+            continue
+        if name not in begun["constants"]:  # the constant is newer than the run
+            if name in record.get("overrides", {}):
+                differences.append(f"  {name}: not in {run}/args.json, {value!r} now")
+        elif begun["constants"][name] != value:
+            begun_value = begun["constants"][name]
             differences.append(f"  {name}: {begun_value!r} in {run}/args.json, {value!r} now")
     if differences:
         lines = "\n".join(differences)

@@ -1,0 +1,245 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from args import Cartoon64, Cartoon256, override
+from models import cartoongan
+from models.randomness import Purpose
+
+
+def small_preset(**changes):
+    """Returns the preset with small images and networks."""
+    small = {
+        "image_shape": (16, 16, 3),
+        "generator_filters": (4, 8, 8),
+        "discriminator_filters": (4, 4),
+        "content_features": "net.keras:first",
+        "augment": "",
+    }
+    return override(Cartoon64, **(small | changes))
+
+
+@pytest.fixture
+def small(here, monkeypatch):
+    """small(**changes): a tiny CartoonGAN whose content network is two convolutions in a file."""
+    monkeypatch.setattr(cartoongan, "BLOCKS", 1)  # of eight, most of the time is their tracing
+    keras.utils.set_random_seed(0)
+    keras.Sequential([
+        keras.Input([None, None, 3]),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(4, 3, name="first"),
+        keras.layers.Conv2D(4, 3, name="second"),
+    ]).save("net.keras")
+    return small_preset
+
+
+def make_batch(seed=0):
+    """Returns images, photos and smoothed images, of random pixels."""
+    return tuple(
+        np.float32(np.random.default_rng([seed, part]).uniform(-1, 1, (4, 16, 16, 3)))
+        for part in range(3))
+
+
+def weights_of(network):
+    return [weight.numpy() for weight in network.trainable_weights]
+
+
+def are_equal(before, after):
+    return all((a == b).all() for a, b in zip(before, after, strict=True))
+
+
+# ---- networks
+
+def test_the_generator_has_as_many_weights_as_in_the_paper():
+    # Kernels and biases by hand. Instance norm has two weights for each channel.
+    first = 7 * 7 * 3 * 64 + 64 + 2 * 64
+    down_128 = (9 * 64 * 128 + 128) + (9 * 128 * 128 + 128) + 2 * 128
+    down_256 = (9 * 128 * 256 + 256) + (9 * 256 * 256 + 256) + 2 * 256
+    block = 2 * (9 * 256 * 256 + 256) + 2 * 2 * 256
+    up_128 = (9 * 256 * 128 + 128) + (9 * 128 * 128 + 128) + 2 * 128
+    up_64 = (9 * 128 * 64 + 64) + (9 * 64 * 64 + 64) + 2 * 64
+    last = 7 * 7 * 64 * 3 + 3
+    expected = first + down_128 + down_256 + 8 * block + up_128 + up_64 + last
+    assert cartoongan.build_generator(Cartoon256).count_params() == expected
+
+
+def test_the_discriminator_judges_patches():
+    discriminator = cartoongan.build_discriminator(Cartoon256)
+    assert discriminator.output.shape == (None, 64 * 64)
+
+
+def test_a_logit_depends_on_its_patch(small):
+    # With one stride there are 8 x 8 patches. Patch r covers pixels 2r - 6 to 2r + 6, so the last
+    # pixel, 15, is seen from patch 5 on. Others change only by the statistics of instance norm.
+    images = np.zeros((2, 16, 16, 3), "float32")
+    images[1, 15, 15] = 0.001
+    keras.utils.set_random_seed(0)
+    logits = cartoongan.build_discriminator(small())(images).numpy()
+    assert logits.shape == (2, 64)
+    row, column = divmod(abs(logits[0] - logits[1]).argmax(), 8)
+    assert min(row, column) >= 5
+
+
+@pytest.mark.parametrize("upsampling", ["transpose", "pixel_shuffle", "nearest", "bilinear"])
+def test_a_cartoon_is_as_large_as_its_photo(small, upsampling):
+    generator = cartoongan.build_generator(small(upsampling=upsampling, kernel_size=4))
+    for rows, columns in ((16, 16), (24, 32), (64, 20)):
+        photos = tf.random.uniform([1, rows, columns, 3], -5, 5)
+        cartoons = generator(photos)
+        assert cartoons.shape == (1, rows, columns, 3)
+        assert float(tf.reduce_max(tf.abs(cartoons))) <= 1
+
+
+def test_constants_reach_the_layers(small):
+    args = small(g_leaky_slope=0.1, d_leaky_slope=0.3, d_dropout=0.4)
+    generator = cartoongan.build_generator(args)
+    discriminator = cartoongan.build_discriminator(args)
+    for network, slope in ((generator, 0.1), (discriminator, 0.3)):
+        relus = [layer for layer in network.layers if isinstance(layer, keras.layers.LeakyReLU)]
+        assert {layer.negative_slope for layer in relus} == {slope}
+    dropouts = [layer for layer in discriminator.layers if isinstance(layer, keras.layers.Dropout)]
+    assert {layer.rate for layer in dropouts} == {0.4}
+
+
+# ---- content
+
+def test_content_distance_is_0_of_the_same_and_large_of_other_images(small):
+    content = cartoongan.Content("net.keras:first")
+    photos, others, _ = make_batch()
+    assert float(content.distance(photos, photos)) == 0
+    assert 0 < float(content.distance(photos, photos + 0.01)) < 0.05
+    assert float(content.distance(photos, others)) > 0.3
+
+
+def test_content_distance_is_relative_to_the_features_of_the_photos(small):
+    content = cartoongan.Content("net.keras:first")
+    photos, others, _ = make_batch()
+    first = keras.models.load_model("net.keras").get_layer("first")
+    expected = first((photos + 1) / 2).numpy()
+    received = first((others + 1) / 2).numpy()
+    by_hand = abs(expected - received).mean() / abs(expected).mean()
+    assert float(content.distance(photos, others)) == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_photos_and_images_are_shifted_alike(small):
+    content = cartoongan.Content("net.keras:first")
+    photos, others, _ = make_batch()
+    distances = [float(content.distance(photos, others, [0, number])) for number in (1, 1, 2)]
+    assert distances[0] == distances[1] != distances[2]
+    assert float(content.distance(photos, photos, [0, 1])) == 0
+
+
+# ---- the training step
+
+def test_sampling_does_not_need_the_content_network(small):
+    gan = models.build(small(content_features="nowhere.keras:first"))
+    assert gan.sample(make_batch()[1]).shape == (4, 16, 16, 3)
+    with pytest.raises(FileNotFoundError, match="`content_features`"):
+        gan.train_step(make_batch())
+
+
+def test_photos_must_be_multiples_of_the_strides_of_g(small):
+    for filters, multiple in (((4, 8, 8), 4), ((4, 8), 2)):
+        gan = models.build(small(generator_filters=filters, ema_decay=0.0))
+        assert gan.multiple == multiple
+
+
+def test_a_step_logs_what_it_announces(small):
+    gan = models.build(small())
+    logs = gan.train_step(make_batch())
+    assert set(logs) == set(gan.logged)
+    assert gan.logged[:4] == ("d_loss_real", "d_loss_fake", "g_loss", "content_distance")
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    assert int(gan.batch) == 1
+
+
+def test_d_learns_from_generated_and_from_smoothed_images(small):
+    images, photos, smoothed = make_batch()
+    gan = models.build(small())
+    real, labels, g_inputs = gan.unpack((images, photos, smoothed))
+    assert (real == images).all() and labels is None and (g_inputs == photos).all()
+    fakes = gan.fakes_to_judge(tf.constant(photos), (images, photos, smoothed)).numpy()
+    assert (fakes == np.concatenate([photos, smoothed])).all()
+    # The loss on fakes depends on the smoothed images, the loss on real images does not.
+    one = gan.train_step((images, photos, smoothed))
+    other = models.build(small()).train_step((images, photos, 0 * smoothed))
+    assert float(one["d_loss_fake"]) != float(other["d_loss_fake"])
+    assert float(one["d_loss_real"]) == float(other["d_loss_real"])
+
+
+@pytest.mark.parametrize("frozen, other", [("generator", "discriminator"),
+                                           ("discriminator", "generator")])
+def test_each_network_learns_in_its_own_update(small, frozen, other):
+    gan = models.build(small(ema_decay=0.0, **{f"{frozen[0]}_learning_rate": 0.0}))
+    before = {name: weights_of(network) for name, network in gan.networks.items()}
+    gan.train_step(make_batch())
+    assert are_equal(before[frozen], weights_of(gan.networks[frozen]))
+    assert not are_equal(before[other], weights_of(gan.networks[other]))
+
+
+def test_the_content_distance_is_in_the_loss_of_g_with_its_weight(small):
+    """D does not learn here, so the step of plain gradient descent is linear in the weight."""
+    args = small(d_learning_rate=0.0, g_optimizer="sgd", g_learning_rate=1.0)
+    gan = models.build(args)
+    start = weights_of(gan.generator)
+    steps = []
+    for weight in (0.0, 0.1, 0.2):
+        gan.args = override(args, content_weight=weight)
+        gan.batch.assign(0)
+        for variable, value in zip(gan.generator.trainable_weights, start):
+            variable.assign(value)
+        gan.train_step(make_batch())
+        steps.append([new - old for old, new in zip(start, weights_of(gan.generator))])
+    largest = 0.0
+    for none, one, two in zip(*steps):
+        assert two - one == pytest.approx(one - none, abs=1e-4)
+        largest = max(largest, abs(one - none).max())
+    assert largest > 1e-3
+
+
+def test_the_content_distance_is_that_of_the_photos_and_of_g(small):
+    gan = models.build(small(ema_decay=0.0))
+    _, photos, _ = make_batch()
+    cartoons = gan.generator(photos, training=True)
+    expected = gan.content.distance(photos, cartoons, gan.seed(Purpose.CONTENT))
+    logs = gan.train_step(make_batch())
+    assert float(logs["content_distance"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_content_network_can_be_loaded_within_a_graph_and_does_not_learn(small):
+    gan = models.build(small(ema_decay=0.0))
+    batch = tuple(tf.constant(images) for images in make_batch())
+    tf.function(gan.unpack).get_concrete_function(batch)  # the part of a step that loads it
+    gan.train_step(batch)
+    content_weights = gan.content.network.get_weights()
+    saved = keras.models.load_model("net.keras").get_layer("first").get_weights()
+    assert are_equal(saved, content_weights)
+    assert not gan.content.network.trainable
+    saved_with_gan = {id(weight) for weight in gan.weights}
+    assert not any(id(weight) in saved_with_gan for weight in gan.content.network.weights)
+
+
+def test_there_are_no_batch_norm_statistics_to_update(small):
+    gan = models.build(small())
+    before = [weight.numpy() for weight in gan.generator_ema.weights]
+    gan.update_batch_norm()
+    assert are_equal(before, [weight.numpy() for weight in gan.generator_ema.weights])
+
+
+# ---- pretraining
+
+def test_pretraining_reduces_the_content_distance_without_d(small):
+    pretraining = models.build_pretraining(small(pretrain_learning_rate=3e-3))
+    assert isinstance(pretraining, cartoongan.ContentPretraining)
+    assert set(pretraining.networks) == {"generator"}
+    assert pretraining.logged == ("content_distance",)
+    distances = []
+    step = tf.function(pretraining.train_step)
+    for _ in range(15):
+        logs = step(make_batch())
+        distances.append(float(logs["content_distance"]))
+    assert distances[-1] < 0.8 * distances[0], distances
+    assert int(pretraining.batch) == 15
+    assert pretraining(make_batch()[1]).shape == (4, 16, 16, 3)

@@ -1,0 +1,63 @@
+"""models/ema.py: the averaged generator."""
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import ema, randomness
+from models.layers import AlwaysDropout, BatchNormalization
+
+
+@pytest.fixture
+def generator():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([
+        keras.Input([4]), keras.layers.Reshape([1, 1, 4]), keras.layers.Conv2DTranspose(3, 2),
+        BatchNormalization(momentum=0.8), keras.layers.LeakyReLU(), AlwaysDropout(0.5)])
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def test_copy_has_the_weights_of_the_generator(generator):
+    average = ema.copy(generator)
+    for one, other in zip(average.weights, generator.weights, strict=True):
+        assert one is not other
+        assert (one.numpy() == other.numpy()).all()
+    assert generator.layers[2].momentum == 0.8
+
+
+@pytest.mark.parametrize("batch, decay", [
+    (1, 2 / 11),   # (1 + batch) / (10 + batch) is below 0.25
+    (20, 0.25),
+])
+def test_average_moves_as_its_formula_says(generator, batch, decay):
+    average = ema.copy(generator)
+    before = values(average.trainable_weights)
+    for weight in generator.trainable_weights:
+        weight.assign(weight + tf.random.stateless_normal(weight.shape, [1, 2]))
+    ema.update(average, generator, 0.25, batch)
+    new = values(generator.trainable_weights)
+    for old, weight, averaged in zip(before, new, average.trainable_weights, strict=True):
+        expected = decay * old + (1 - decay) * weight
+        assert averaged.numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_statistics_become_those_of_the_images_of_z(generator):
+    average = ema.copy(generator)
+    z = tf.random.stateless_normal([256, 4], [1, 2])
+    ema.update_batch_norm(average, z)
+    convolved = average.layers[1](average.layers[0](z)).numpy()
+    norm = average.layers[2]
+    assert norm.moving_mean.numpy() == pytest.approx(convolved.mean((0, 1, 2)), abs=1e-5)
+    assert norm.moving_variance.numpy() == pytest.approx(convolved.var((0, 1, 2)), abs=1e-5)
+
+
+def test_statistics_leave_weights_and_seeds_alone(generator):
+    average = ema.copy(generator)
+    state, = randomness.seed_states([average])
+    before = values([*average.trainable_weights, state])
+    ema.update_batch_norm(average, tf.random.stateless_normal([16, 4], [1, 2]))
+    after = values([*average.trainable_weights, state])
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))

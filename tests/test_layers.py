@@ -1,0 +1,158 @@
+"""models/layers.py: each layer against values by hand, or against Keras' own."""
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import layers
+
+
+def test_always_dropout_drops_without_training_too():
+    dropped = layers.AlwaysDropout(0.5)(tf.ones([100, 100]), training=False).numpy()
+    assert set(np.unique(dropped)) == {0, 2}
+    assert dropped.mean() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 4, 6), (1, 1, 1, 3)])
+def test_batch_norm_as_one_operation_equals_that_of_keras(shape):
+    random = np.random.default_rng(0)
+    images, output_gradients = random.normal(2.0, 3.0, (2, *shape)).astype("float32")
+
+    def results(layer):
+        layer.build(shape)
+        layer.gamma.assign(layer.gamma * 0.5)
+        x = tf.Variable(images)
+        with tf.GradientTape() as tape:
+            outputs = layer(x, training=True)
+        gradients = tape.gradient(
+            outputs, [x, layer.gamma, layer.beta], output_gradients=tf.constant(output_gradients))
+        return [outputs, layer(x, training=False), *layer.weights, *gradients]
+
+    ours = results(layers.BatchNormalization(momentum=0.8))
+    theirs = results(keras.layers.BatchNormalization(momentum=0.8))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
+
+
+def test_pixel_shuffle_by_hand():
+    image = np.float32([[[[1, 2, 3, 4]]]])  # one pixel of four channels: four pixels of one
+    assert layers.PixelShuffle()(image).numpy()[0, :, :, 0].tolist() == [[1, 2], [3, 4]]
+
+
+def test_reflection_padding_by_hand():
+    image = np.float32([[[[1], [2], [3]], [[4], [5], [6]]]])
+    padded = layers.ReflectionPadding2D(1)(image).numpy()[0, :, :, 0]
+    assert padded.tolist() == [
+        [5, 4, 5, 6, 5],
+        [2, 1, 2, 3, 2],
+        [5, 4, 5, 6, 5],
+        [2, 1, 2, 3, 2],
+    ]
+
+
+@pytest.mark.parametrize("layer, shape, expected", [
+    (layers.PixelShuffle(), (None, 8, 4, 12), (None, 16, 8, 3)),
+    (layers.PixelShuffle(), (None, None, None, 12), (None, None, None, 3)),
+    (layers.ReflectionPadding2D(3), (None, 8, 4, 3), (None, 14, 10, 3)),
+    (layers.ReflectionPadding2D(3), (None, None, None, 3), (None, None, None, 3)),
+    (layers.MinibatchDiscrimination(5), (None, 12), (None, 17)),
+])
+def test_output_shape_is_known_before_the_call(layer, shape, expected):
+    assert tuple(layer.compute_output_shape(shape)) == expected
+
+
+# ---- minibatch discrimination
+
+def test_minibatch_discrimination_by_hand():
+    layer = layers.MinibatchDiscrimination(kernels=1, size=2)
+    features = np.float32([[0, 0], [1, 0], [0, 3]])
+    layer.build((None, 2))
+    layer.kernel.assign([[1, 0], [0, 1]])
+    # L1 distances: 1 from the first to the second, 3 from the first to the third, 4 between the
+    # second and the third, and 0 of each to itself.
+    closeness = [1 + np.exp(-1) + np.exp(-3), 1 + np.exp(-1) + np.exp(-4),
+                 1 + np.exp(-3) + np.exp(-4)]
+    expected = np.column_stack([features, closeness])
+    assert layer(features).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_minibatch_discrimination_of_equal_images_is_the_size_of_the_batch():
+    layer = layers.MinibatchDiscrimination(kernels=7)
+    features = np.float32(np.random.default_rng(0).normal(0, 10, (8, 20)))
+    equal = layer(np.repeat(features[:1], 8, 0)).numpy()[:, -7:]
+    assert equal == pytest.approx(np.full((8, 7), 8.0), abs=1e-4)
+    assert (layer(features).numpy()[:, -7:] < 7.9).all()
+
+
+# ---- spectral norm
+
+@pytest.fixture
+def normalized():
+    """A normalized dense layer whose estimate of sigma has converged, and its input."""
+    layer = layers.SpectralNormalization(keras.layers.Dense(4, use_bias=False))
+    x = np.float32(np.random.default_rng(0).normal(size=(5, 3)))
+    for _ in range(50):
+        layer(x, training=True)
+    return layer, x
+
+
+def sigma_of(kernel):
+    return np.linalg.svd(kernel, compute_uv=False)[0]
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value(normalized):
+    layer, x = normalized
+    kernel = layer.layer.kernel.numpy()
+    assert layer(x).numpy() == pytest.approx(x @ kernel / sigma_of(kernel), abs=1e-5)
+    assert (layer.layer.kernel.numpy() == kernel).all()  # it is not overwritten
+    assert layer.u.numpy() @ layer.u.numpy().T == pytest.approx(1, abs=1e-5)
+
+
+def test_spectral_norm_learns_its_estimate_in_training_alone(normalized):
+    layer, x = normalized
+    layer.layer.kernel.assign(np.random.default_rng(1).normal(size=(3, 4)))
+    before = layer.u.numpy()
+    layer(x)
+    assert (layer.u.numpy() == before).all()
+    layer(x, training=True)
+    assert (layer.u.numpy() != before).any()
+
+
+def test_gradient_of_spectral_norm_includes_sigma(normalized):
+    layer, x = normalized
+    kernel = layer.layer.kernel.numpy()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(layer(x)))
+    gradient = tape.gradient(loss, layer.trainable_weights)[0].numpy()
+    # The output is the same for any multiple of the kernel, so the gradient along the kernel is 0.
+    assert np.sum(gradient * kernel) == pytest.approx(0, abs=1e-3)
+    by_differences = np.zeros_like(kernel)
+    for index in np.ndindex(*kernel.shape):
+        values = []
+        for step in (1e-4, -1e-4):
+            moved = np.float64(kernel)
+            moved[index] += step
+            values.append(np.sum(np.square(x @ moved / sigma_of(moved))))
+        by_differences[index] = (values[0] - values[1]) / 2e-4
+    assert gradient == pytest.approx(by_differences, abs=2e-3)
+
+
+# ---- copies
+
+@pytest.mark.parametrize("layer, shape", [
+    (layers.AlwaysDropout(0.0), [4, 4, 8]),
+    (layers.BatchNormalization(momentum=0.3, epsilon=0.1), [4, 4, 8]),
+    (layers.PixelShuffle(), [4, 4, 8]),
+    (layers.ReflectionPadding2D(2), [4, 4, 8]),
+    (layers.MinibatchDiscrimination(5, size=2), [8]),
+    (layers.SpectralNormalization(keras.layers.Conv2D(2, 3)), [4, 4, 8]),
+], ids=lambda value: type(value).__name__)
+def test_layer_can_be_copied(layer, shape):
+    """The averaged generator and checkpoints need copies of networks."""
+    inputs = keras.Input(shape)
+    network = keras.Model(inputs, layer(inputs))
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    images = tf.random.stateless_normal([2, *shape], [0, 0])
+    np.testing.assert_allclose(copy(images), network(images), rtol=1e-5, atol=1e-6)
+    assert type(copy.layers[-1]) is type(layer)
