@@ -30,6 +30,7 @@ import shutil
 import stat
 import time
 import typing
+import warnings
 import zlib
 
 import h5py
@@ -37,6 +38,8 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from models import bits, toyfaces
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # see `_open`
 
 CHUNK = 8                     # images that a thread reads at a time, for which Ctrl-C waits [guess]
 MAX_LABELS = 2 ** 16          # labels are uint16

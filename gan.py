@@ -382,15 +382,19 @@ def check_verbs(args, verbs):
 
 def main(args, verbs=()):
     """Runs the verbs in the order given. Without any it pretrains, if asked to, and trains."""
+    trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
     args = resume_constants(args)
-    if not checkpoints.read_record(checkpoints.run_folder(args)):
+    is_new = not checkpoints.read_record(checkpoints.run_folder(args))
+    if is_new and (trains or not args.weights):
         args = resume_constants(choose_data(args))
     validation.validate(args)
     for warning in validation.warnings(args):
         print(warning)
     if not verbs:
         verbs = ["pretrain_gen", "train_gan"] if args.pretrain_batches else ["train_gan"]
-    trains = "pretrain_gen" in verbs or "train_gan" in verbs
+    if trains:
+        record = {"constants": constants.constants(args), "overrides": constants.overrides(args)}
+        checkpoints.check_constants(checkpoints.run_folder(args), record)
     if trains or ("evaluate" in verbs and not data.files(args)):
         prepare_data(args)
     check_verbs(args, verbs)

@@ -93,8 +93,7 @@ def test_unusable_files_are_skipped_with_the_reason(here, capsys, monkeypatch):
     os.mkfifo(folder / "pipe.png")
     Image.new("RGB", (100, 100)).save(folder / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9999)
-    with pytest.warns(Image.DecompressionBombWarning):
-        data.make(override(Args, images="in/*", batch_size=1))
+    data.make(override(Args, images="in/*", batch_size=1))
     printed = capsys.readouterr().out
     assert "1 images kept, 0 exact duplicates dropped, 7 files skipped" in printed
     reasons = {

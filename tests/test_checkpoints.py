@@ -197,12 +197,16 @@ def test_with_swaps_the_dumps_may_not_change(here, tiny, name):
             pass
 
 
-def test_constant_that_an_old_run_does_not_know_is_not_compared(here, tiny):
+def test_constant_newer_than_the_run_is_refused_if_it_is_set(here, tiny):
     run = begin(tiny())
     record = json.loads((run / "args.json").read_text())
     del record["constants"]["beta_1"]
     (run / "args.json").write_text(json.dumps(record))
-    checkpoints.check_constants(run, record_of(tiny(beta_1=0.9)))
+    checkpoints.check_constants(run, record_of(tiny()))
+    now = record_of(tiny(beta_1=0.9))
+    now["overrides"] = {"beta_1": 0.9}
+    with pytest.raises(ValueError, match="beta_1"):
+        checkpoints.check_constants(run, now)
 
 
 def test_other_images_are_refused(here, tiny):

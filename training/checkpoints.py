@@ -164,10 +164,6 @@ def check_constants(run, record, may_differ=MAY_DIFFER):
     if not begun:
         return
     constants = json.loads(json.dumps(record["constants"]))  # tuples become lists, as in the file
-    if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
-        raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
-                         "to resume it, or choose another `name` for a new run. "
-                         f"Received: data={constants['data']}")
     if constants.get("swap_every"):
         # Which checkpoints can be swapped in depends on these.
         may_differ = may_differ - {"dump_every", "keep_checkpoints", "keep_every"}
@@ -185,6 +181,10 @@ def check_constants(run, record, may_differ=MAY_DIFFER):
         lines = "\n".join(differences)
         raise ValueError(f"{run} was begun with other constants. Set these back to resume it, or "
                          f"choose another `name` for a new run. Received:\n{lines}")
+    if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
+        raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
+                         "to resume it, or choose another `name` for a new run. "
+                         f"Received: data={constants['data']}")
 
 
 # ---- checkpoints
