@@ -24,7 +24,7 @@ VERBS = ("pretrain_gen", "train_gan", "generate", "evaluate")
 DEFAULT_IMAGES = "animeface-character-dataset/thumb/*/*"
 DEFAULT_DATA = "data.hdf5"
 
-# No number may be negative. These must be at least 1, these at most 1, and these below 1.
+# Ranges of the numbers. None may be negative.
 AT_LEAST_1 = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
               "discriminator_filters", "kernel_size", "batch_size", "dump_every", "grid",
               "keep_checkpoints", "generate_count", "evaluate_count"}
@@ -114,7 +114,7 @@ class Args:
     #                               nearest, bilinear [cartoon 3]
     g_leaky_slope = 0.2           # [forcecore args.py; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
     d_leaky_slope = 0.2           # [Radford 2015 s4]
-    use_bias = True               # batch norm makes most biases redundant; False [pytorch]
+    use_bias = True               # False [pytorch]: batch norm makes most biases redundant
     batch_norm = "both"           # both [Radford 2015 s3], generator, discriminator or none
     bn_momentum = 0.8             # of the moving mean and variance [guess]
     bn_epsilon = 1e-3             # Keras' default; 1e-5 [pytorch]
@@ -137,10 +137,10 @@ class Args:
     instance_noise_batches = 0    # batches until it has faded to 0; 0 = never [ganhacks 13]
     replay_size = 0               # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
     replay_fraction = 0.5         # share of them among the fakes D sees [Shrivastava 2017]
-    swap_every = 0                # batches between swaps for an older G or D, 0 = off [ganhacks 8]
+    swap_every = 0                # batches between swaps to an older G or D, 0 = off [ganhacks 8]
     swap_for = 5                  # batches a swap lasts: "a few iterations" [ganhacks 8]
     feature_matching = 0.0        # weight in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3];
-    #                               at 100.0 its gradient is as long as the rest's [measured]
+    #                               at 100.0 its gradient equals the adversarial one [measured]
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.0               # weight in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
     content_weight = 10.0         # of CartoonGAN's content loss, in G's loss [Chen 2018 s3.2.2]
@@ -168,7 +168,7 @@ class Args:
     pretrain_learning_rate = 1e-3  # of Adam [forcecore gan.py]
     precision = "float32"         # mixed_bfloat16: a third faster on some CPUs [measured];
     #                               mixed_float16
-    jit_compile = "auto"          # XLA: on, off, auto = Keras' choice; it draws other numbers
+    jit_compile = "auto"          # XLA: on, off, auto = Keras' choice; other random numbers
     batches = 10000               # good faces by 1,500, better ones by 10,000 [forcecore]
     dump_every = 50               # batches between grids, checkpoints, rows of loss.csv;
     #                               10 [forcecore gan.py]
@@ -181,7 +181,7 @@ class Args:
     generate_count = 64           # number of images to generate [guess]
     generate_class = ""           # the class to generate if `conditional`; "" = all in turn
     generate_from = ""            # a glob of photos of any size to translate, for `photos`
-    evaluate_count = 3000         # images per checkpoint, a part of each score's name [guess]
+    evaluate_count = 3000         # images per checkpoint, in the columns of scores.csv [guess]
     features = "inception"        # inception, a download; a .keras file; or classifier,
     #                               which is trained on the labels of `data`
 
@@ -321,7 +321,7 @@ class Original(Args):
     """The recipe of forcecore's Keras-GAN-Animeface-Character, whose networks are those of Args.
 
     D moves in G's step, as the original compiled the stack of G and D before it froze D. Three
-    defects are left out: pixel scaling that kept one byte value of 256, a sigmoid that capped D's
+    defects are left out: a scaling that changed 255 of 256 pixel values, a sigmoid that capped D's
     losses at 16.1, and fakes for D that were generated with the moving averages of batch norm.
     """
     name = "original"
@@ -426,12 +426,19 @@ def parse(arguments, verbs=VERBS):
         elif argument in presets() and position == 0:
             args = presets()[argument]
         else:
-            known = f"a preset ({', '.join(presets())}) as the first one, "
-            if verbs:
-                known += f"a verb ({', '.join(verbs)}), "
-            raise ValueError(f"An argument must be {known}or constant=value without spaces around "
-                             f"the =. Received: {argument}")
+            raise _unknown_argument(argument, verbs)
     return override(args, **changes), chosen
+
+
+def _unknown_argument(argument, verbs):
+    """Returns the exception for an argument that is no preset, verb or constant=value."""
+    known = f"a preset ({', '.join(presets())}) as the first one, "
+    if verbs:
+        known += f"a verb ({', '.join(verbs)}), "
+    nearest = difflib.get_close_matches(argument, [*presets(), *verbs], n=1)
+    hint = f"Did you mean {nearest[0]}? " if nearest else ""
+    return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
+                      f"{hint}Received: {argument}")
 
 
 def _parse_value(name, text):
@@ -442,8 +449,8 @@ def _parse_value(name, text):
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        raise ValueError(f"`{name}` must be a Python literal such as {default!r}. "
-                         f"Received: {name}={text}") from None
+        raise ValueError(f"`{name}` must be a Python literal of type {type(default).__name__}, "
+                         f"such as {default!r}. Received: {name}={text}") from None
 
 
 def run_script(main, verbs=(), *errors):

@@ -63,14 +63,14 @@ def pretrain_gen(args):
         with devices.strategy().scope():
             pretraining = models.build_pretraining(args, len(class_names(args)))
         checkpoints.load_newest(pretraining, run / "pretrain")
-        without_labels = constants.override(args, conditional=False)
+        without_labels = constants.override(args, conditional=False)  # none are needed here
         fit(without_labels, pretraining, folder / "pretrain", args.pretrain_batches,
             PRETRAINING_CALLBACKS)
         path = folder / "pretrain" / "generator.weights.h5"
         temporary = path.with_name(".generator.weights.h5")
         pretraining.generator.save_weights(temporary)
         os.replace(temporary, path)
-        devices.reduced("SUM", 0)  # other machines wait here until the chief has written the file
+        devices.barrier()  # other machines wait until the chief has written the file
 
 
 def train_gan(args):
@@ -109,7 +109,8 @@ def fit(args, model, folder, batches, callback_classes):
     """
     start = int(model.batch.numpy())
     if start >= batches:
-        print(f"{folder} has already learned {start} batches, `batches` are {batches}.")
+        print(f"{folder} has already learned all {batches} batches. To train for longer, set "
+              f"`batches`, such as batches={2 * batches}.")
         return
     print(f"{folder}: batch {start + 1} to {batches}")
     if devices.reduced("MEAN", start) != start:
@@ -226,12 +227,13 @@ def generate_images(args, gan, count, chosen=None):
         chosen = range(gan.classes)
     if args.photos:
         photos = data.photos(args, count)
+        # Repeats them, if they are fewer.
         photos = np.resize(photos, (count + args.batch_size, *args.image_shape))
     for batch, first in enumerate(range(0, count, args.batch_size)):
         numbers = range(first, first + args.batch_size)
         labels = None
         if len(chosen):
-            labels = [chosen[number % len(chosen)] for number in numbers]
+            labels = [chosen[number % len(chosen)] for number in numbers]  # in turn
         if args.photos:
             z = photos[numbers]
         else:
@@ -272,6 +274,7 @@ def evaluate(args, real=None):
     for checkpoint in found:
         label = checkpoints.label_of(args, checkpoint)
         if evaluation.is_scored(args, run, label):
+            print(f"{label}: has scores in {run}/scores.csv already")
             continue
         gan = models.build(args, len(checkpoints.class_names_of(args, checkpoint)))
         try:
@@ -318,7 +321,7 @@ def resume_constants(args):
     remembered = {name: value for name, value in begun_overrides.items() if name not in given}
     if remembered or constants.preset_name(args) != begun["preset"]:
         listed = " ".join(f"{name}={value}" for name, value in remembered.items())
-        print(f"{run} was begun with: {begun['preset']} {listed}".rstrip())
+        print(f"{run}: with the constants it was begun with: {begun['preset']} {listed}".rstrip())
     preset = constants.presets()[begun["preset"]]
     return constants.override(preset, **(begun_overrides | given))
 
@@ -355,8 +358,8 @@ def prepare_data(args):
     if "data" not in constants.overrides(args):
         same_images = args.images in (constants.DEFAULT_IMAGES, source)
         if not same_images or args.photos != origin.get("photos", ""):
-            raise ValueError("`data` was made from other images. Make it anew with python data.py, "
-                             "or name another `data`. Received: "
+            raise ValueError("`data` was made from other images. Make it again with python data.py "
+                             f"images='{args.images}', or name another `data`. Received: "
                              f"images={args.images}, photos={args.photos!r}, data={args.data}, "
                              f"made from {source} and photos {origin.get('photos', '')!r}")
         if args.images in data.EMBEDDED:
@@ -386,7 +389,7 @@ def main(args, verbs=()):
     args = resume_constants(args)
     is_new = not checkpoints.read_record(checkpoints.run_folder(args))
     if is_new and (trains or not args.weights):
-        args = resume_constants(choose_data(args))
+        args = resume_constants(choose_data(args))  # toy faces have a run folder of their own
     validation.validate(args)
     for warning in validation.warnings(args):
         print(warning)

@@ -127,12 +127,12 @@ class GAN(keras.Model):
         args, d = self.args, self.discriminator
         real, labels, g_inputs = self.unpack(batch)
 
-        # G runs once for both updates: its images are on G's tape, and constants for D's.
+        # G runs once for both updates. Its tape records how the images were made, D's does not.
         with tf.GradientTape() as g_tape:
             fake = tf.cast(self.generator(g_inputs, training=True), "float32")
 
         # (1) Update D: maximize log D(x) + log(1 - D(G(z))).
-        # Real and fake images pass D in batches of their own: batch norm must not mix them
+        # Real and fake images pass D in separate batches, as batch norm must not mix them
         # [ganhacks 4].
         real_view = self.view(real, Purpose.REAL_VIEW)
         fake_view = self.view(self.fakes_to_judge(fake, batch), Purpose.FAKE_VIEW)
@@ -156,9 +156,9 @@ class GAN(keras.Model):
                 d.trainable_variables)
 
         # (2) Update G: maximize log D(G(z)).
-        # The scope discards every change of state of D, such as moving averages.
+        # G's tape goes on recording. The scope discards changes of D's state, as moving averages.
         with g_tape, keras.StatelessScope():
-            fake_view = self.view(fake, Purpose.SECOND_VIEW)
+            fake_view = self.view(fake, Purpose.SECOND_VIEW)  # augmented anew
             if args.feature_matching:
                 fake_logits, fake_features = self.d_with_features(fake_view, training=True)
                 real_logits, real_features = self.d_with_features(real_view, training=True)
@@ -166,7 +166,7 @@ class GAN(keras.Model):
                 matching_terms = [("feature_distance", args.feature_matching, distance)]
             else:
                 fake_logits = d(fake_view, training=True)
-                # For losses that compare both kinds. Else the graph does not compute them.
+                # For subclasses whose loss compares both kinds. Else the graph leaves them out.
                 real_logits = d(real_view, training=True)
                 matching_terms = []
             g_loss = self.generator_loss(
@@ -288,6 +288,8 @@ class GAN(keras.Model):
 
     def _update_d_apart(self, real_view, labels, fake_view):
         """Updates D twice, on real images and then on fakes [forcecore gan.py]; returns the logs.
+
+        The logged gradient norm is the greater one.
         """
         d, logs = self.discriminator, {}
         with tf.GradientTape() as tape:
@@ -311,8 +313,8 @@ class GAN(keras.Model):
     def _update_g(self, gradients):
         """Applies the gradients of G's update; returns the norm of those of G's own weights.
 
-        In the first `warmup_batches` D learns alone: gradients of 0 leave G and the moments of its
-        optimizer as they are, and the optimizer's step count is set back.
+        In the first `warmup_batches` D learns alone. Gradients of 0 then leave G as it is, and the
+        moments of its optimizer at 0. The step count of the optimizer is set back.
         """
         variables = self.g_step_variables
         norm = self._gradient_norm(
@@ -396,8 +398,7 @@ class GAN(keras.Model):
         """Returns the images of z: float32 [count, *image_shape] in [-1, 1].
 
         The averaged generator makes them if there is one. Nothing that training depends on
-        changes, not even the seeds of dropout that is active in G: these are moved ahead by
-        `batch` within this call.
+        changes. Dropout that is active in G drops differently in each `batch`.
         """
         network = self.generator_ema or self.generator
         states = randomness.seed_states([network])

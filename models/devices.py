@@ -114,6 +114,11 @@ def reduced(how, number):
     return float(_all_reduce(how, tf.constant(float(number))))
 
 
+def barrier():
+    """Waits until all machines have called it."""
+    reduced("SUM", 0)
+
+
 @tf.function
 def _all_reduce(how, number):
     def reduce_here():

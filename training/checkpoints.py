@@ -19,8 +19,8 @@ try:
 except ImportError:  # Windows: there two processes on one run are not kept apart
     fcntl = None
 
-# Constants that may change when a run is resumed: they do not touch the mathematics. `data` is
-# guarded by the fingerprint of its images.
+# Constants that may change when a run is resumed: they do not change what is learned. `data` may
+# move, as the fingerprint identifies its images.
 MAY_DIFFER = {"data", "batches", "dump_every", "keep_checkpoints", "keep_every", "generate_count",
               "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
@@ -37,7 +37,7 @@ WRITER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
 def wait():
     """Waits until all checkpoints submitted to WRITER are written, or have failed."""
-    WRITER.submit(int).result()
+    WRITER.submit(int).result()  # there is one thread: an empty task ends after all others
 
 
 # ---- the run folder
@@ -74,7 +74,7 @@ def open_run(args, record):
     """
     run = run_folder(args)
     if args.weights and not checkpoints(run) and not os.path.isdir(args.weights):
-        raise FileNotFoundError("`weights` must be a checkpoint folder to start from, such as "
+        raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
                                 "runs/toyfaces/weights/000500. "
                                 f"Received: weights={args.weights}")
     if devices.machine():
@@ -200,8 +200,8 @@ def save_checkpoint(target, networks, state):
     """Writes a checkpoint folder, which appears whole or not at all.
 
     It holds <network>.weights.h5 for each network, and training.h5 for an exact resume. An
-    existing folder of this name is replaced: it could not be loaded, or this batch would not have
-    been learned again.
+    existing folder of this name is replaced: a batch is learned a second time only if its
+    checkpoint could not be loaded.
 
     Args:
         target: the folder, a Path.
@@ -317,9 +317,10 @@ def load_weights(network, path):
             _check_array_count(network, path)
         network.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a corrupt file
+        reason = str(error).splitlines()[0][:200]  # Keras' messages have the values of arrays
         raise ValueError(f"The weights do not fit the {network.name} of these constants, or are "
-                         "corrupt. The args.json beside `weights` has the constants they were "
-                         f"trained with. Received: {path}. {error}") from None
+                         "corrupt. The args.json of their run has the constants they were trained "
+                         f"with. Received: {path}. {reason}") from None
 
 
 def _check_array_count(network, path):
@@ -370,8 +371,8 @@ def load_networks(gan, folder):
 def chosen_checkpoints(args, record):
     """Returns the checkpoints to generate from or to evaluate, the oldest first.
 
-    They are those of the run; or, if `weights` was set to another folder than the one the run
-    began with, that folder.
+    They are those of the run. If `weights` is set, it is that folder alone, unless the run itself
+    was begun with these `weights`.
 
     Args:
         args: the constants, a class of args.py.
@@ -388,16 +389,19 @@ def chosen_checkpoints(args, record):
     if args.weights and args.weights != begun_weights:
         found = [pathlib.Path(args.weights)]
         if not found[0].is_dir():
-            raise FileNotFoundError("`weights` must be a checkpoint folder, such as "
+            raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
                                     "runs/toyfaces/weights/000500. "
                                     f"Received: weights={args.weights}")
     else:
         found = checkpoints(run)
     if not found:
-        raise FileNotFoundError(f"{run} has no checkpoint. Train first, or set `weights` to a "
-                                f"checkpoint folder. Received: name={args.name}")
+        others = [folder.name for folder in sorted(run.parent.glob("*")) if checkpoints(folder)]
+        raise FileNotFoundError(f"{run} has no checkpoint. Train first, or choose another `name` "
+                                f"(with checkpoints: {', '.join(others) or 'none'}), or set "
+                                f"`weights` to a checkpoint folder. Received: name={args.name}")
     sampled_with = {name: record["constants"][name] for name in SAMPLED_WITH}
-    check_constants(found[0].resolve().parent.parent, {"constants": sampled_with})
+    run_of_weights = found[0].resolve().parent.parent
+    check_constants(run_of_weights, {"constants": sampled_with})
     return [checkpoint.resolve() for checkpoint in found]
 
 
