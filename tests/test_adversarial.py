@@ -428,12 +428,12 @@ def test_both_networks_learn_the_classes(conditional):
 
 
 @pytest.mark.slow
-def test_g_learns_the_hair_colour_it_is_asked_for_and_many_faces_of_each(here):
+def test_g_learns_the_hair_color_it_is_asked_for_and_many_faces_of_each(here):
     import args as constants
     from models import metrics, toyfaces
 
     def hair_color(images):
-        """Returns the hair colour nearest to the median of what lies above the eyes."""
+        """Returns the hair color nearest to the median of what lies above the eyes."""
         colors = np.array(list(toyfaces.HAIR_COLORS.values()))
         seen = np.median(images[:, 8:26, 22:42].reshape(len(images), -1, 3), 1)
         return np.argmin(np.square(seen[:, None] - colors).sum(2), 1)
