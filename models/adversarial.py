@@ -22,6 +22,7 @@ class GAN(keras.Model):
         classes: number of classes if `conditional`, else 0.
 
     Attributes:
+        g_compares_both: class attribute, whether `generator_loss` needs D's logits of real images.
         generator_ema: the averaged generator if `ema_decay` > 0, else None.
         replay: a `ReplayBuffer` if `replay_size` > 0, else None.
         batch: int64 variable, the number of batches learned so far.
@@ -30,6 +31,8 @@ class GAN(keras.Model):
     Raises:
         ValueError: if a replay buffer is asked for on several devices.
     """
+
+    g_compares_both = False
 
     def __init__(self, args, generator, discriminator, classes=0):
         super().__init__()
@@ -161,16 +164,16 @@ class GAN(keras.Model):
             fake_view = self.view(fake, Purpose.SECOND_VIEW)  # augmented anew
             if args.feature_matching:
                 fake_logits, fake_features = self.d_with_features(fake_view, training=True)
-                real_logits, real_features = self.d_with_features(real_view, training=True)
+                _, real_features = self.d_with_features(real_view, training=True)
                 distance = losses.feature_distance(real_features, fake_features)
                 matching_terms = [("feature_distance", args.feature_matching, distance)]
             else:
                 fake_logits = d(fake_view, training=True)
-                # For subclasses whose loss compares both kinds. Else the graph leaves them out.
-                real_logits = d(real_view, training=True)
                 matching_terms = []
-            g_loss = self.generator_loss(
-                self.image_logits(real_logits), self.image_logits(fake_logits))
+            real_logits = None
+            if self.g_compares_both:
+                real_logits = self.image_logits(d(real_view, training=True))
+            g_loss = self.generator_loss(real_logits, self.image_logits(fake_logits))
             logs["g_loss"] = g_loss
             g_loss = add_terms(g_loss, self.generator_terms(g_inputs, fake), logs)
             if self.classes:
@@ -209,7 +212,7 @@ class GAN(keras.Model):
         return self._loss_on_real(real_logits), self._loss_on_fake(fake_logits)
 
     def generator_loss(self, real_logits, fake_logits):
-        """Returns G's loss. `real_logits` are for losses that compare both kinds."""
+        """Returns G's loss. `real_logits` is None unless `g_compares_both`."""
         args = self.args
         targets = losses.sample_targets(
             args.g_labels, args.g_labels, 0.0, tf.shape(fake_logits)[0],
