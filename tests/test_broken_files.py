@@ -201,9 +201,8 @@ def test_an_image_that_cannot_be_read_is_a_clear_error(here, dataset):
     assert content.count(address) == 1
     moved = content.replace(address, (10 ** 9).to_bytes(8, "little"))
     (here / "data.hdf5").write_bytes(moved)
-    images = data.open_images(args)
     with pytest.raises(ValueError, match="`data`.*Received: data=data.hdf5"):
-        images[:]
+        data.open_images(args)[:]
 
 
 # ---- full disks

@@ -85,7 +85,7 @@ def test_resume_skips_a_corrupt_checkpoint_and_continues_bit_for_bit(
 def test_finished_run_is_left_as_it_is(trained, tiny, capsys):
     before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
     assert int(gan.train_gan(tiny()).batch) == 4
-    assert "already learned 4 batches" in capsys.readouterr().out
+    assert "already learned all 4 batches" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
 
 
@@ -600,7 +600,7 @@ def test_run_is_resumed_with_the_preset_and_overrides_it_was_begun_with(toys, ti
     assert (args.name, args.batches) == ("soft", 9)
     assert args.real_labels == (0.7, 1.2) and args.generator_filters == (8, 8)
     printed = capsys.readouterr().out
-    assert printed.startswith("runs/soft was begun with: ToyFaces ")
+    assert printed.startswith("runs/soft: ") and "begun with: ToyFaces " in printed
     assert "real_labels=(0.7, 1.2)" in printed and printed.count("\n") == 1
 
 
