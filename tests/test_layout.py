@@ -96,6 +96,7 @@ def project_files():
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     if not listed:
+        # In an unpacked archive the project's files cannot be told from those of its user.
         pytest.skip("not a git repository")
     return [path for path in listed if (ROOT / path).exists()]
 
