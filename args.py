@@ -435,7 +435,8 @@ def _unknown_argument(argument, verbs):
     known = f"a preset ({', '.join(presets())}) as the first one, "
     if verbs:
         known += f"a verb ({', '.join(verbs)}), "
-    nearest = difflib.get_close_matches(argument, [*presets(), *verbs], n=1)
+    names = list(presets()) + list(verbs)
+    nearest = difflib.get_close_matches(argument, names, n=1)
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
     return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
                       f"{hint}Received: {argument}")

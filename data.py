@@ -117,7 +117,7 @@ def _to_bytes(image, channels):
 
 
 def _fit(image, image_shape, crop):
-    """Crops ("center") or squashes a Pillow image to uint8 [*image_shape]."""
+    """Crops ("center") or squashes a Pillow image to uint8 [rows, columns, channels]."""
     rows, columns, _ = image_shape
     if crop == "center":
         image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
@@ -152,7 +152,7 @@ def read_image(path, image_shape, crop="center"):
             of it.
 
     Returns:
-        uint8 [*image_shape].
+        uint8 [rows, columns, channels].
 
     Raises:
         OSError, ValueError, ...: whatever Pillow raises for a corrupt or unknown file.

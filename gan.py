@@ -282,7 +282,9 @@ def evaluate(args, real=None):
         except (ValueError, FileNotFoundError) as error:
             print(f"{checkpoint} cannot be loaded and is skipped. {error}")
             continue
-        batches = [images for *_, images in generate_images(args, gan, count, labels)]
+        batches = []
+        for _, _, _, images in generate_images(args, gan, count, labels):
+            batches.append(images)
         generated = features.extract_features(real.network, np.concatenate(batches))
         scores = evaluation.scores_of(args, generated, real)
         evaluation.print_scores(label, scores, real_scores)

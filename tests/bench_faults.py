@@ -88,7 +88,7 @@ def kill_training(kills, chance):
     changes = TINY | {
         "dump_every": 1, "pretrain_batches": 20, "batches": BATCHES_PER_KILL * kills,
         "keep_checkpoints": 3, "keep_every": 0}
-    begin = [*arguments(TINY), "name=starts"]
+    begin = arguments(TINY) + ["name=starts"]
     finish("gan.py", "ToyFaces", *begin, "batches=1")
     starting = finish("gan.py", "ToyFaces", *begin, "batches=2")
     seconds = finish("gan.py", "ToyFaces", "name=whole", *arguments(changes))
@@ -106,7 +106,7 @@ def kill_training(kills, chance):
             print(f"the run has finished after {done} kills: give it more batches")
             break
         done += 1
-        halves = [*run.glob("weights/.*.tmp"), *run.glob("pretrain/weights/.*.tmp")]
+        halves = list(run.glob("weights/.*.tmp")) + list(run.glob("pretrain/weights/.*.tmp"))
         half_written += bool(halves)
         found = checkpoints.checkpoints(run) or checkpoints.checkpoints(run / "pretrain")
         newest = found[-1].name if found else "no checkpoint"

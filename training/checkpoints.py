@@ -124,9 +124,9 @@ def _check_record_exists(run):
 
 def _remove_unfinished_checkpoints(run):
     """Removes checkpoint folders that a killed process left half written or half removed."""
-    leftovers = [*run.glob("weights/.*.tmp"), *run.glob("pretrain/weights/.*.tmp")]
-    for folder in leftovers:
-        shutil.rmtree(folder)
+    for weights in (run / "weights", run / "pretrain" / "weights"):
+        for folder in weights.glob(".*.tmp"):
+            shutil.rmtree(folder)
 
 
 def read_record(run):
