@@ -235,8 +235,8 @@ class Source(typing.NamedTuple):
 def in_order(function, items):
     """Yields function(item) for each item, in order, computed by one thread per core.
 
-    Decoding releases Python's global lock: two threads read 1.5 times as many images a second as
-    one, and two processes no more than two threads [measured].
+    Decoding releases Python's global lock: two threads read 1.4 times as many images a second as
+    one [measured: tests/bench_data.py].
     """
     threads = os.cpu_count() or 1
     pool = concurrent.futures.ThreadPoolExecutor(threads)
