@@ -19,6 +19,7 @@ import time
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in gan.py
 GPU = "gpu=1" in sys.argv
 if GPU:
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # several processes share the card

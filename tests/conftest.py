@@ -3,6 +3,7 @@ import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in gan.py
 
 import pathlib  # noqa: E402
 import shutil  # noqa: E402
