@@ -30,9 +30,8 @@ from PIL import Image  # noqa: E402
 from models import toyfaces  # noqa: E402
 from training import checkpoints  # noqa: E402
 
-AFTER_START = 5.0  # seconds of training in which most kills happen
 WHILE_STARTING = 0.2  # share of the kills that happen before the first batch
-BATCHES_PER_KILL = 12  # so that the run does not finish before it was killed often enough
+BATCHES_PER_KILL = 40
 
 
 def start(script, *more):
@@ -94,13 +93,15 @@ def kill_training(kills, chance):
     seconds = finish("gan.py", "ToyFaces", "name=whole", *arguments(changes))
     print(f"a run of {changes['batches']} batches takes {seconds:.0f} seconds, and {starting:.0f} "
           "pass before its second batch", flush=True)
+    # On average a kill comes after half of this: three quarters of the run for all the kills.
+    after_start = 1.5 * (seconds - starting) / kills
     run = pathlib.Path("runs/killed")
     half_written, done = 0, 0
     while done < kills:
         if chance.random() < WHILE_STARTING:
             moment = chance.uniform(0, starting)
         else:
-            moment = chance.uniform(starting, starting + AFTER_START)
+            moment = chance.uniform(starting, starting + after_start)
         process = start("gan.py", "ToyFaces", "name=killed", *arguments(changes))
         if not kill(process, moment):
             print(f"the run has finished after {done} kills: give it more batches")
