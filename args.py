@@ -4,14 +4,14 @@ Edit a constant here and run `python gan.py`, or name it on the command line:
 `python gan.py ToyFaces batches=500`. A preset is a subclass of `Args` that states only what
 differs. Functions take the class itself: `train_gan(ToyFaces)`.
 
-Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498,
-[Karras 2018] arXiv:1710.10196, [Zhao 2020] arXiv:2006.10738, [Mescheder 2018] arXiv:1801.04406,
-[Gulrajani 2017] arXiv:1704.00028, [Miyato 2018] arXiv:1802.05957, [Chen 2018] CartoonGAN, CVPR,
-[Goodfellow 2014] arXiv:1406.2661, [Shrivastava 2017] arXiv:1612.07828,
-[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks,
-[scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon] training_CartoonGAN,
-[pytorch] pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in the notebooks,
-[guess] a value nobody has justified yet.
+Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Karras
+2018] arXiv:1710.10196, [Karras 2019] arXiv:1912.04958, [Zhao 2020] arXiv:2006.10738, [Mescheder
+2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028, [Miyato 2018] arXiv:1802.05957, [Chen
+2018] CartoonGAN, CVPR, [Goodfellow 2014] arXiv:1406.2661, [Shrivastava 2017] arXiv:1612.07828,
+[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn
+GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon] training_CartoonGAN, [pytorch]
+pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in the notebooks, [guess] a value
+nobody has justified yet.
 """
 import ast
 import difflib
@@ -27,7 +27,7 @@ DEFAULT_DATA = "data.hdf5"
 # Ranges of the numbers. None may be negative.
 AT_LEAST_1 = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
               "discriminator_filters", "kernel_size", "batch_size", "dump_every", "grid",
-              "keep_checkpoints", "generate_count", "evaluate_count"}
+              "keep_checkpoints", "r1_every", "generate_count", "evaluate_count"}
 AT_MOST_1 = {"label_flip", "replay_fraction"}
 BELOW_1 = {"test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
 
@@ -143,6 +143,8 @@ class Args:
     #                               at 100.0 its gradient equals the adversarial one [measured]
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.0               # weight in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
+    r1_every = 1                  # batches from one R1 penalty to the next, which counts as many
+    #                               times; 16 [Karras 2019 appendix B]
     content_weight = 10.0         # of CartoonGAN's content loss, in G's loss [Chen 2018 s3.2.2]
     content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; or file.keras:layer
 

@@ -274,8 +274,23 @@ class GAN(keras.Model):
             class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
             terms.append(("d_loss_class", 1.0, class_loss))
         if self.args.r1_weight:
-            terms.append(("r1", self.args.r1_weight, losses.r1(self.discriminator, real)))
+            weight = self.args.r1_weight * self.args.r1_every
+            terms.append(("r1", weight, self._r1(real)))
         return terms
+
+    def _r1(self, real):
+        """Returns the R1 penalty in every `r1_every`-th batch, and 0 in the others.
+
+        D forgets the penalty slowly, so that it need not pay for it in each batch [Karras 2019].
+        """
+        every = self.args.r1_every
+        if every == 1:
+            return losses.r1(self.discriminator, real)
+        is_due = (tf.convert_to_tensor(self.batch) + 1) % every == 0
+        return tf.cond(
+            is_due,
+            lambda: losses.r1(self.discriminator, real),
+            lambda: tf.constant(0.0))
 
     def _terms_on_fake(self, real, fake):
         """Returns further terms of D's loss on fakes.

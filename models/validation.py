@@ -48,6 +48,7 @@ UNSUPPORTED = {
         "feature_matching": 0.0,
         "gradient_penalty": 0.0,
         "r1_weight": 0.0,
+        "r1_every": 1,
     },
 }
 

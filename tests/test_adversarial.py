@@ -58,9 +58,10 @@ def frozen(**changes):
             "g_learning_rate": 0.0} | changes
 
 
-def change_of_weights(args, network):
+def change_of_weights(args, network, batch=0):
     """Returns by how much a step moves the weights of a network, and the logs of the step."""
     gan = models.build(args)
+    gan.batch.assign(batch)
     weights = gan.networks[network].trainable_weights
     before = values(weights)
     logs = gan.train_step(REAL)
@@ -342,6 +343,17 @@ def test_penalty_is_in_the_loss_of_d_with_its_weight(tiny, name, logged):
             expected = 3.0 / 2 * gradient.numpy()
             tolerance = 1e-3 * np.abs(expected).max() + 1e-6
             np.testing.assert_allclose(one - other, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("batch, weight", [(0, 0.0), (1, 0.0), (2, 6.0), (3, 0.0), (5, 6.0)])
+def test_r1_every_third_batch_counts_three_times(tiny, batch, weight):
+    args = {"batch_norm": "generator"} | frozen(d_learning_rate=1.0)
+    lazy, logs = change_of_weights(
+        tiny(r1_weight=2.0, r1_every=3, **args), "discriminator", batch)
+    expected, _ = change_of_weights(tiny(r1_weight=weight, **args), "discriminator", batch)
+    assert (float(logs["r1"]) > 0) == (weight > 0)
+    for one, other in zip(lazy, expected):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
 
 
 # ---- what D sees
