@@ -4,14 +4,14 @@ Edit a constant here and run `python gan.py`, or name it on the command line:
 `python gan.py ToyFaces batches=500`. A preset is a subclass of `Args` that states only what
 differs. Functions take the class itself: `train_gan(ToyFaces)`.
 
-Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498, [Karras
-2018] arXiv:1710.10196, [Karras 2019] arXiv:1912.04958, [Zhao 2020] arXiv:2006.10738, [Mescheder
-2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028, [Miyato 2018] arXiv:1802.05957, [Chen
-2018] CartoonGAN, CVPR, [Goodfellow 2014] arXiv:1406.2661, [Shrivastava 2017] arXiv:1612.07828,
-[forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N of soumith/ganhacks, [scratch] Learn
-GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon] training_CartoonGAN, [pytorch]
-pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in the notebooks, [guess] a value
-nobody has justified yet.
+Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498,
+[Karras 2018] arXiv:1710.10196, [Karras 2019] arXiv:1912.04958, [Zhao 2020] arXiv:2006.10738,
+[Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
+[Miyato 2018] arXiv:1802.05957, [Chen 2018] CartoonGAN, CVPR, [Goodfellow 2014] arXiv:1406.2661,
+[Shrivastava 2017] arXiv:1612.07828, [forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N
+of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
+training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in
+the notebooks, [guess] a value nobody has justified yet.
 """
 import ast
 import difflib
