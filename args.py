@@ -369,6 +369,26 @@ class KerasExample(Args):
     ema_decay = 0.0
 
 
+class PyTorchExample(Args):
+    """The recipe and networks of pytorch/examples' DCGAN, for comparison.
+
+    Its batch norm starts with scales from N(1, 0.02), here with 1.
+    """
+    name = "pytorch-example"
+    flip = False
+    generator_extra_filters = ()
+    g_leaky_slope = 0.0
+    use_bias = False
+    bn_momentum = 0.9
+    bn_epsilon = 1e-5
+    augment = ""
+    real_labels = (1.0, 1.0)
+    batch_size = 128
+    d_learning_rate = 2e-4
+    g_learning_rate = 2e-4
+    ema_decay = 0.0
+
+
 def presets():
     """Returns {name: class} of Args and the presets below it in this file."""
     return {name: value for name, value in globals().items()

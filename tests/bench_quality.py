@@ -1,6 +1,7 @@
 """Which tips help: trains the recipes of a table on equal data, batches and seeds, and scores them.
 
     python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours
+    python tests/bench_quality.py long data=data.hdf5 features=squeezenet.keras   # 20 minutes a run
     python tests/bench_quality.py toys                                   # modes, on toy faces
     python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # wide: hours
 
@@ -123,7 +124,8 @@ for recipe in ("both rates 4e-4", "augmentation, color,translation,cutout",
                "replay of 1,000 fakes"):
     TOYS[recipe] = TIPS[recipe]
 # The names of presets.
-PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {})}
+PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {}),
+         "PyTorchExample": (1, {})}
 # {table: (recipes, preset, constants of all its runs)}
 TABLES = {
     "tips": (TIPS, "Args", QUARTER),
@@ -214,7 +216,8 @@ def train_all(table, runs):
 
 
 def score_all(runs):
-    """Scores the complete runs; returns {recipe: [{"seed", score: value}]}."""
+    """Scores all checkpoints of the complete runs: {recipe: [{"seed", "batches", score: value}]}.
+    """
     real, real_data = None, None
     scores = {}
     for recipe, args, _ in runs:
@@ -226,13 +229,17 @@ def score_all(runs):
             if args.data != real_data:
                 real, real_data = evaluation.real_features(args), args.data
             gan.evaluate(args, real)
-        row = {"seed": args.seed} | evaluation.read_scores(run)[label]
-        scores.setdefault(recipe, []).append(row)
+        for label, row in evaluation.read_scores(run).items():
+            if label == "real":
+                continue
+            batches = args.batches if args.weights else int(label)
+            row = {"seed": args.seed, "batches": batches} | row
+            scores.setdefault(recipe, []).append(row)
     return scores
 
 
 def write_table(scores):
-    """Writes table.csv, a row for each recipe and seed."""
+    """Writes table.csv, a row for each recipe, seed and checkpoint."""
     first_rows = next(iter(scores.values()))
     with open("table.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["recipe", *first_rows[0]], lineterminator="\n")
@@ -243,11 +250,16 @@ def write_table(scores):
 
 
 def print_table(scores):
-    """Prints the mean over the seeds of each score, and half of the range."""
+    """Prints the mean over the seeds of each score, and half of the range, by checkpoint."""
     first_rows = next(iter(scores.values()))
     columns = [name for name in first_rows[0] if name.split("_")[0] in SHOWN]
-    print(f"\n| recipe | seeds | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
+    print(f"\n| recipe | batches | seeds | {' | '.join(columns)} |")
+    print(f"|---|---|---|{'---|' * len(columns)}")
+    by_checkpoint = {}
     for recipe, rows in scores.items():
+        for row in rows:
+            by_checkpoint.setdefault((recipe, row["batches"]), []).append(row)
+    for (recipe, batches), rows in by_checkpoint.items():
         cells = []
         for column in columns:
             values = [row[column] for row in rows]
@@ -255,7 +267,7 @@ def print_table(scores):
             if len(values) > 1:
                 cell += f" ± {np.ptp(values) / 2:.2g}"
             cells.append(cell)
-        print(f"| {recipe} | {len(rows)} | {' | '.join(cells)} |")
+        print(f"| {recipe} | {batches} | {len(rows)} | {' | '.join(cells)} |")
 
 
 def main(table, options):

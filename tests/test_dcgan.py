@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from args import Args, override
+from args import Args, PyTorchExample, override
 from models import dcgan
 
 IMAGES = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)))
-# The networks of pytorch/examples.
-PYTORCH = {"use_bias": False, "generator_extra_filters": (), "g_leaky_slope": 0.0,
-           "bn_epsilon": 1e-5}
 
 
 def kinds(network):
@@ -34,9 +31,8 @@ def test_default_networks_have_the_weights_of_the_original():
 
 
 def test_networks_of_pytorch_examples_have_its_weights():
-    args = override(Args, **PYTORCH)
-    assert trainable_count(dcgan.build_generator(args)) == 3_576_704
-    assert trainable_count(dcgan.build_discriminator(args)) == 2_765_568
+    assert trainable_count(dcgan.build_generator(PyTorchExample)) == 3_576_704
+    assert trainable_count(dcgan.build_discriminator(PyTorchExample)) == 2_765_568
 
 
 def test_networks_follow_the_guidelines_of_the_paper(deep):
