@@ -28,7 +28,7 @@ DEFAULT_DATA = "data.hdf5"
 AT_LEAST_1 = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
               "discriminator_filters", "kernel_size", "batch_size", "dump_every", "grid",
               "keep_checkpoints", "r1_every", "generate_count", "evaluate_count"}
-AT_MOST_1 = {"label_flip", "replay_fraction"}
+AT_MOST_1 = {"label_flip", "replay_fraction", "rate_decay_to"}
 BELOW_1 = {"test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
 
 
@@ -160,6 +160,9 @@ class Args:
     g_optimizer = "adam"          # [Radford 2015 s4]
     d_learning_rate = 4e-4        # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
     g_learning_rate = 4e-4        # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
+    rate_decay_start = 0          # the batch from which both learning rates fall, as a cosine
+    rate_decay_end = 0            # the batch at which they stop falling; 0 = they never fall
+    rate_decay_to = 0.05          # the share of them that remains [guess]
     beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
     ema_decay = 0.995             # of the averaged generator, 0.0 = off [Karras 2018 s6]
 

@@ -93,6 +93,7 @@ def validate(args):
     _validate_targets(args)
     _validate_replay(args)
     _validate_swaps(args)
+    _validate_rates(args)
     augment_policies(args.augment)
 
 
@@ -303,3 +304,10 @@ def _validate_swaps(args):
             args, "swap_every", "g_step_moves_d",
             "a discriminator that was swapped in is frozen, but G's step would train it",
             "Set g_step_moves_d=False")
+
+
+def _validate_rates(args):
+    if args.rate_decay_end and args.rate_decay_end <= args.rate_decay_start:
+        raise _incompatible(
+            args, "rate_decay_end", "rate_decay_start", "the learning rates must fall for a while",
+            "Set rate_decay_end above rate_decay_start, or to 0")
