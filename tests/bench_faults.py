@@ -31,7 +31,7 @@ from models import toyfaces  # noqa: E402
 from training import checkpoints  # noqa: E402
 
 WHILE_STARTING = 0.2  # share of the kills that happen before the first batch
-BATCHES_PER_KILL = 40
+BATCHES_PER_KILL = 12
 
 
 def start(script, *more):
