@@ -157,6 +157,7 @@ def test_the_first_filters_of_a_cartoongan_have_no_stride():
 @pytest.mark.parametrize("preset, changes, names", [
     (Args, {}, []),
     (Args, {"r1_weight": 1.0, "batch_norm": "generator"}, []),
+    (Args, {"r1_weight": 0.1}, []),
     (Args, {"r1_weight": 1.0}, ["r1_weight"]),
     (Args, {"gradient_penalty": 1.0, "batch_norm": "discriminator"}, ["gradient_penalty"]),
     (Args, {"r1_weight": 1.0, "batch_norm": "none", "minibatch_kernels": 5},
