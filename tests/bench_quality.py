@@ -47,6 +47,17 @@ QUARTER = TRAINING | {
     "generator_extra_filters": (16,),
     "discriminator_filters": (16, 32, 64, 128),
 }
+# The default recipe with a quarter of the filters, for long.
+LONG_TRAINING = {
+    "batch_size": 32,
+    "batches": 10000,
+    "dump_every": 250,
+    "keep_checkpoints": 1,
+    "keep_every": 2500,
+    "generator_filters": QUARTER["generator_filters"],
+    "generator_extra_filters": QUARTER["generator_extra_filters"],
+    "discriminator_filters": QUARTER["discriminator_filters"],
+}
 BASELINE = "baseline"
 AUGMENT = {"augment": "color,translation,cutout"}
 # The gradient of D at single images: no batch norm in D.
@@ -123,17 +134,32 @@ for recipe in ("both rates 4e-4", "augmentation, color,translation,cutout",
                "augmentation, translation alone", "minibatch discrimination", "feature matching",
                "replay of 1,000 fakes"):
     TOYS[recipe] = TIPS[recipe]
+R1 = {"r1_weight": 0.02, "r1_every": 5}
+NEAREST_R1 = {"upsampling": "nearest", "kernel_size": 3, "r1_weight": 0.1, "r1_every": 5}
+# Which recipes go on getting better.
+LONG = {
+    "default": (1, {}),
+    "R1 .02": (1, R1),
+    "R1 .5": (1, R1 | {"r1_weight": 0.5}),
+    "R1 .02, no batch norm in D, He weights": (
+        1, R1 | SINGLE_IMAGES | {"kernel_initializer": "he_normal"}),
+    "R1 .02, nearest": (1, NEAREST_R1 | {"r1_weight": 0.02}),
+    "R1 .1, nearest": (1, NEAREST_R1),
+    "R1 .1, nearest, falling rates": (
+        1, NEAREST_R1 | {"ema_decay": 0.998, "rate_decay_start": 5000, "rate_decay_end": 10000}),
+}
 # The names of presets.
 PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {}),
          "PyTorchExample": (1, {})}
 # {table: (recipes, preset, constants of all its runs)}
 TABLES = {
     "tips": (TIPS, "Args", QUARTER),
+    "long": (LONG, "Args", LONG_TRAINING),
     "toys": (TOYS, "ToyFaces", TRAINING | {"features": "classifier", "dataset_size": 12000}),
     "peers": (PEERS, None, {"batches": 2000, "dump_every": 250, "keep_every": 250}),
 }
 # Wide networks use all cores themselves.
-ONE_CORE_EACH = ("tips", "toys")
+ONE_CORE_EACH = ("tips", "long", "toys")
 EVALUATE_COUNT = {"classifier": 10000}
 SHOWN = ("fd", "kid", "precision", "recall", "density", "coverage", "checkerboard", "modes", "kl")
 
