@@ -233,9 +233,9 @@ def small_disk(folder, mebibytes):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder]
     if subprocess.run(mount, capture_output=True).returncode:
-        # A disk that is really full cannot be had otherwise; the checks of free space that come
-        # before it are tested without a mount.
-        pytest.skip("only root may mount a small disk")
+        # Only a mounted disk can be full. What is checked before writing needs no such disk, and is
+        # tested without one.
+        pytest.skip("only root may mount the small disk that this test fills")
     try:
         yield
     finally:

@@ -445,8 +445,8 @@ def test_make_writes_into_a_new_folder(here):
 def test_real_faces_are_read(here):
     folder = os.environ.get("ANIME_FACES")
     if not folder:
-        # Their licence forbids to keep them here. .ci/run sets the variable where the faces are;
-        # the same code is tested on painted images above.
+        # Their license does not allow copies in this repository. .ci/run sets the variable if it
+        # finds the faces. The tests above run the same code on painted images.
         pytest.skip("the faces may not be distributed: set ANIME_FACES to their folder")
     data.make(override(Args, images=f"{folder}/*.jpg", dataset_size=300))
     images = read_faces()

@@ -96,8 +96,8 @@ def project_files():
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     if not listed:
-        # In an unpacked archive the project's files cannot be told from those of its user.
-        pytest.skip("not a git repository")
+        # Only git knows which files belong to the project, and which the user has added.
+        pytest.skip("not a git repository, so the project's own files are not known")
     return [path for path in listed if (ROOT / path).exists()]
 
 

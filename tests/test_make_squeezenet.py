@@ -72,9 +72,9 @@ def test_images_are_converted_to_bgr_around_the_mean_of_imagenet(squeezenet):
 def test_it_is_the_network_that_the_scores_were_measured_with(here):
     path = pathlib.Path(os.environ.get("ANIME_FACES", "")).parent / "squeezenet.keras"
     if not path.is_file():
-        # Weights are not kept in this project. The tests above check the network without them, by
-        # its shapes and by the hash of the published weights.
-        pytest.skip("needs squeezenet.keras beside the folder that ANIME_FACES names")
+        # This repository holds no weights. Without them, the tests above check the shapes of the
+        # network and the hash of the published file.
+        pytest.skip("no weights here: put squeezenet.keras beside the folder of ANIME_FACES")
     known = keras.models.load_model(path)
     publish(known.get_layer("functional").get_weights(), "published.h5")
     make_squeezenet.main("published.h5")
