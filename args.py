@@ -143,8 +143,8 @@ class Args:
     #                               at 100.0 its gradient equals the adversarial one [measured]
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.0               # weight in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
-    r1_every = 1                  # batches from one R1 penalty to the next, which counts as many
-    #                               times; 16 [Karras 2019 appendix B]
+    r1_every = 1                  # interval of R1 in batches, by which its weight is multiplied;
+    #                               16 [Karras 2019 appendix B]
     content_weight = 10.0         # of CartoonGAN's content loss, in G's loss [Chen 2018 s3.2.2]
     content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; or file.keras:layer
 
@@ -160,9 +160,9 @@ class Args:
     g_optimizer = "adam"          # [Radford 2015 s4]
     d_learning_rate = 4e-4        # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
     g_learning_rate = 4e-4        # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
-    rate_decay_start = 0          # the batch from which both learning rates fall, as a cosine
-    rate_decay_end = 0            # the batch at which they stop falling; 0 = they never fall
-    rate_decay_to = 0.05          # the share of them that remains [guess]
+    rate_decay_start = 0          # batch at which both learning rates start to fall
+    rate_decay_end = 0            # batch at which they stop, after half a cosine; 0 = constant
+    rate_decay_to = 0.05          # share of the learning rates that remains [guess]
     beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
     ema_decay = 0.995             # of the averaged generator, 0.0 = off [Karras 2018 s6]
 
@@ -375,7 +375,7 @@ class KerasExample(Args):
 class PyTorchExample(Args):
     """The recipe and networks of pytorch/examples' DCGAN, for comparison.
 
-    Its batch norm starts with scales from N(1, 0.02), here with 1.
+    The example initializes the scales of batch norm with N(1, 0.02); here they start at 1.
     """
     name = "pytorch-example"
     flip = False

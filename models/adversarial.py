@@ -281,7 +281,7 @@ class GAN(keras.Model):
     def _r1(self, real):
         """Returns the R1 penalty in every `r1_every`-th batch, and 0 in the others.
 
-        D forgets the penalty slowly, so that it need not pay for it in each batch [Karras 2019].
+        Its second derivatives are costly, and D changes little from batch to batch [Karras 2019].
         """
         every = self.args.r1_every
         if every == 1:
