@@ -28,7 +28,7 @@ DEFAULT_DATA = "data.hdf5"
 AT_LEAST_1 = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
               "discriminator_filters", "kernel_size", "batch_size", "dump_every", "grid",
               "keep_checkpoints", "r1_every", "generate_count", "evaluate_count"}
-AT_MOST_1 = {"label_flip", "replay_fraction", "rate_decay_to"}
+AT_MOST_1 = {"label_flip", "replay_fraction"}
 BELOW_1 = {"test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
 
 
@@ -132,7 +132,8 @@ class Args:
     d_updates = "joint"           # of real and fake at once [scratch 1]; apart [forcecore gan.py]
     g_step_moves_d = False        # the original's defect: G's update trains D too [forcecore]
     warmup_batches = 0            # D learns alone: 0 [kmualim 2]; 20, 100 [forcecore gan.py]
-    augment = "color,translation,cutout"  # of all images D sees; "" = off [Zhao 2020; measured]
+    augment = "color,translation"  # of all images D sees; "" = off; cutout [Zhao 2020] hides half
+    #                                of a face, and costs quality [measured]
     instance_noise = 0.0          # standard deviation, on all images D sees [kmualim 1]
     instance_noise_batches = 0    # batches until it has faded to 0; 0 = never [ganhacks 13]
     replay_size = 0               # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
@@ -142,9 +143,10 @@ class Args:
     feature_matching = 0.0        # weight in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3];
     #                               at 100.0 its gradient equals the adversarial one [measured]
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
-    r1_weight = 0.0               # weight in D's loss, 0.0 = off; 10.0 [Mescheder 2018]
-    r1_every = 1                  # interval of R1 in batches, by which its weight is multiplied;
-    #                               16 [Karras 2019 appendix B]
+    r1_weight = 0.02              # keeps D's gradients small; 0.0 = off [measured]; 0.0128 by
+    #                               StyleGAN2's rule; 10.0 [Mescheder 2018]
+    r1_every = 10                 # interval of R1 in batches, by which its weight is multiplied:
+    #                               it costs half a step; 16 [Karras 2019 appendix B]
     content_weight = 10.0         # of CartoonGAN's content loss, in G's loss [Chen 2018 s3.2.2]
     content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; or file.keras:layer
 
@@ -160,9 +162,6 @@ class Args:
     g_optimizer = "adam"          # [Radford 2015 s4]
     d_learning_rate = 4e-4        # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
     g_learning_rate = 4e-4        # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
-    rate_decay_start = 0          # batch at which both learning rates start to fall
-    rate_decay_end = 0            # batch at which they stop, after half a cosine; 0 = constant
-    rate_decay_to = 0.05          # share of the learning rates that remains [guess]
     beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
     ema_decay = 0.995             # of the averaged generator, 0.0 = off [Karras 2018 s6]
 
@@ -222,6 +221,7 @@ class Mnist28(Args):
     image_shape = (28, 28, 1)
     flip = False                  # a mirrored 3 is not a digit
     augment = ""                  # 60,000 digits are too many to memorize
+    r1_weight = 0.0
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
     generator_extra_filters = (64,)
     discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
@@ -260,6 +260,7 @@ class Even(Args):
     network = "even"
     flip = False                  # mirrored bits are another number
     augment = ""
+    r1_weight = 0.0
     latent = "binary"
     latent_dim = 8                # 256 values of z; with more, some stay between two
     #                               numbers [measured]
@@ -290,6 +291,7 @@ class Cartoon256(Args):
     image_shape = (256, 256, 3)
     network = "cartoongan"
     augment = "translation"       # keeps D from memorizing a few hundred cartoons [Zhao 2020]
+    r1_weight = 0.0
     batch_norm = "none"           # its networks use instance norm
     upsampling = "bilinear"       # [cartoon 3]; nearest leaves a grid [measured]; transpose in the
     #                               paper
@@ -334,6 +336,7 @@ class Original(Args):
     flip = False
     latent = "binary"
     augment = ""
+    r1_weight = 0.0
     bn_momentum = 0.3
     kernel_initializer = "glorot_uniform"
     d_updates = "apart"
@@ -363,6 +366,7 @@ class KerasExample(Args):
     discriminator_filters = (64, 128, 128)
     batch_norm = "none"
     augment = ""
+    r1_weight = 0.0
     kernel_initializer = "glorot_uniform"
     real_labels = (0.95, 1.0)
     batch_size = 32
@@ -385,6 +389,7 @@ class PyTorchExample(Args):
     bn_momentum = 0.9
     bn_epsilon = 1e-5
     augment = ""
+    r1_weight = 0.0
     real_labels = (1.0, 1.0)
     batch_size = 128
     d_learning_rate = 2e-4

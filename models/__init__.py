@@ -30,12 +30,9 @@ def build(args, classes=0):
             gan = cartoongan.CartoonGAN(args, generator, discriminator)
         else:
             gan = adversarial.GAN(args, generator, discriminator, classes)
-    d_updates_per_batch = 2 if args.d_updates == "apart" else 1
-    d_rate = _learning_rate(args, args.d_learning_rate, d_updates_per_batch)
-    g_rate = _learning_rate(args, args.g_learning_rate)
     gan.compile(
-        d_optimizer=_optimizer(args, args.d_optimizer, d_rate, args.beta_1),
-        g_optimizer=_optimizer(args, args.g_optimizer, g_rate, args.beta_1),
+        d_optimizer=_optimizer(args, args.d_optimizer, args.d_learning_rate, args.beta_1),
+        g_optimizer=_optimizer(args, args.g_optimizer, args.g_learning_rate, args.beta_1),
         jit_compile=_jit_compile(args),
     )
     return gan
@@ -99,19 +96,6 @@ def _precision(args):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _learning_rate(args, rate, updates_per_batch=1):
-    """Returns a learning rate, or its schedule: constant, then falling as half a cosine."""
-    import keras
-
-    if not args.rate_decay_end:
-        return rate
-    constant = updates_per_batch * args.rate_decay_start
-    falling = updates_per_batch * (args.rate_decay_end - args.rate_decay_start)
-    # What Keras calls the warm-up is constant here, as it goes from `rate` to `rate`.
-    return keras.optimizers.schedules.CosineDecay(
-        rate, falling, alpha=args.rate_decay_to, warmup_target=rate, warmup_steps=constant)
 
 
 def _optimizer(args, kind, learning_rate, beta_1):

@@ -48,7 +48,6 @@ UNSUPPORTED = {
         "feature_matching": 0.0,
         "gradient_penalty": 0.0,
         "r1_weight": 0.0,
-        "r1_every": 1,
     },
 }
 
@@ -94,7 +93,6 @@ def validate(args):
     _validate_targets(args)
     _validate_replay(args)
     _validate_swaps(args)
-    _validate_rates(args)
     augment_policies(args.augment)
 
 
@@ -118,8 +116,13 @@ def warnings(args):
             f"r1_weight={args.r1_weight:g} with batch_norm={args.batch_norm}: D may learn too "
             "little, as its gradient at one image also depends on the other images of the batch. "
             "Weights of 0.02 to 0.1 work, and with batch_norm=generator larger ones.")
-    for penalty in ("gradient_penalty", "r1_weight"):
-        if getattr(args, penalty) and args.minibatch_kernels:
+    if args.minibatch_kernels:
+        penalties = []
+        if args.gradient_penalty:
+            penalties.append("gradient_penalty")
+        if args.r1_weight >= LARGE_R1:
+            penalties.append("r1_weight")
+        for penalty in penalties:
             messages.append(
                 f"`{penalty}` with minibatch_kernels={args.minibatch_kernels}: the gradient of D "
                 "at one image then depends on the other images of the batch. With "
@@ -308,10 +311,3 @@ def _validate_swaps(args):
             args, "swap_every", "g_step_moves_d",
             "a discriminator that was swapped in is frozen, but G's step would train it",
             "Set g_step_moves_d=False")
-
-
-def _validate_rates(args):
-    if args.rate_decay_end and args.rate_decay_end <= args.rate_decay_start:
-        raise _incompatible(
-            args, "rate_decay_end", "rate_decay_start", "the learning rates must fall for a while",
-            "Set rate_decay_end above rate_decay_start, or to 0")

@@ -34,6 +34,8 @@ from training import checkpoints, evaluation  # noqa: E402
 # The DCGAN as the sources have it, before any of the tips, with a quarter of the filters.
 TRAINING = {
     "augment": "",
+    "r1_weight": 0.0,
+    "ema_decay": 0.995,
     "d_learning_rate": 2e-4,
     "g_learning_rate": 2e-4,
     "batch_size": 32,
@@ -47,8 +49,11 @@ QUARTER = TRAINING | {
     "generator_extra_filters": (16,),
     "discriminator_filters": (16, 32, 64, 128),
 }
-# The default recipe with a quarter of the filters, for long.
-LONG_TRAINING = {
+CUTOUT_TOO = {"augment": "color,translation,cutout"}
+# For long, with a quarter of the filters: augmentation and high learning rates, without R1.
+LONG_TRAINING = CUTOUT_TOO | {
+    "r1_weight": 0.0,
+    "ema_decay": 0.995,
     "batch_size": 32,
     "batches": 10000,
     "dump_every": 250,
@@ -59,7 +64,6 @@ LONG_TRAINING = {
     "discriminator_filters": QUARTER["discriminator_filters"],
 }
 BASELINE = "baseline"
-AUGMENT = {"augment": "color,translation,cutout"}
 # The gradient of D at single images: no batch norm in D.
 SINGLE_IMAGES = {"batch_norm": "generator"}
 # {recipe: (number of seeds, constants)}: what the sources recommend, each alone. A recipe with
@@ -80,14 +84,14 @@ TIPS = {
     "no batch norm in D": (2, SINGLE_IMAGES),
     "R1 penalty, 10": (2, SINGLE_IMAGES | {"r1_weight": 10.0}),
     "spectral norm in D": (2, SINGLE_IMAGES | {"spectral_norm": True}),
-    "augmentation, color,translation,cutout": (2, AUGMENT),
+    "augmentation, color,translation,cutout": (2, CUTOUT_TOO),
     "augmentation, rates 4e-4": (
-        1, AUGMENT | {"d_learning_rate": 4e-4, "g_learning_rate": 4e-4}),
-    "augmentation, nearest": (1, AUGMENT | {"upsampling": "nearest"}),
+        1, CUTOUT_TOO | {"d_learning_rate": 4e-4, "g_learning_rate": 4e-4}),
+    "augmentation, nearest": (1, CUTOUT_TOO | {"upsampling": "nearest"}),
     "augmentation, translation alone": (1, {"augment": "translation"}),
     "augmentation, color alone": (1, {"augment": "color"}),
-    "augmentation, bilinear": (1, AUGMENT | {"upsampling": "bilinear"}),
-    "augmentation, pixel_shuffle": (1, AUGMENT | {"upsampling": "pixel_shuffle"}),
+    "augmentation, bilinear": (1, CUTOUT_TOO | {"upsampling": "bilinear"}),
+    "augmentation, pixel_shuffle": (1, CUTOUT_TOO | {"upsampling": "pixel_shuffle"}),
     "upsampling nearest": (2, {"upsampling": "nearest"}),
     "instance noise .1, fading": (1, {"instance_noise": 0.1, "instance_noise_batches": 1500}),
     "minibatch discrimination": (1, {"minibatch_kernels": 100}),
@@ -134,19 +138,21 @@ for recipe in ("both rates 4e-4", "augmentation, color,translation,cutout",
                "augmentation, translation alone", "minibatch discrimination", "feature matching",
                "replay of 1,000 fakes"):
     TOYS[recipe] = TIPS[recipe]
-R1 = {"r1_weight": 0.02, "r1_every": 5}
-NEAREST_R1 = {"upsampling": "nearest", "kernel_size": 3, "r1_weight": 0.1, "r1_every": 5}
+R1 = {"r1_weight": 0.02, "r1_every": 8}
+NEAREST = {"upsampling": "nearest", "kernel_size": 3}
+NO_CUTOUT = {"augment": "color,translation"}
 # Which recipes go on getting better.
 LONG = {
-    "default": (1, {}),
+    "augmentation alone": (1, {}),
     "R1 .02": (1, R1),
+    "R1 .02, no cutout": (1, R1 | NO_CUTOUT),
+    "R1 .02, translation alone": (1, R1 | {"augment": "translation"}),
+    "R1 .02, nearest, no cutout": (1, R1 | NEAREST | NO_CUTOUT),
     "R1 .5": (1, R1 | {"r1_weight": 0.5}),
     "R1 .02, no batch norm in D, He weights": (
         1, R1 | SINGLE_IMAGES | {"kernel_initializer": "he_normal"}),
-    "R1 .02, nearest": (1, NEAREST_R1 | {"r1_weight": 0.02}),
-    "R1 .1, nearest": (1, NEAREST_R1),
-    "R1 .1, nearest, falling rates": (
-        1, NEAREST_R1 | {"ema_decay": 0.998, "rate_decay_start": 5000, "rate_decay_end": 10000}),
+    "R1 .02, nearest": (1, R1 | NEAREST),
+    "R1 .1, nearest": (1, R1 | NEAREST | {"r1_weight": 0.1}),
 }
 # The names of presets.
 PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {}),

@@ -39,7 +39,6 @@ OPTIONS |= {
     "gradient_penalty": [0.0, 10.0],
     "r1_weight": [0.0, 10.0],
     "r1_every": [1, 2],
-    "rate_decay_end": [0, 6],
     "real_labels": [(0.9, 0.9), (0.7, 1.2)],
     "fake_labels": [(0.0, 0.0), (0.0, 0.3)],
     "label_flip": [0.0, 0.1],

@@ -23,6 +23,7 @@ TINY = {
     "generator_extra_filters": (),
     "discriminator_filters": (8, 8),
     "augment": "",
+    "r1_weight": 0.0,
     "batches": 4,
     "dump_every": 2,
     "grid": (2, 4),

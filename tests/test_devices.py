@@ -23,8 +23,7 @@ from models import devices
 CHANGES = TINY | DEEP | {
     "batch_norm": "none", "augment": "color,translation,cutout", "instance_noise": 0.1,
     "label_flip": 0.1, "warmup_batches": 2, "d_optimizer": "sgd", "g_optimizer": "sgd",
-    "d_learning_rate": 1.0, "g_learning_rate": 1.0, "rate_decay_start": 2, "rate_decay_end": 5,
-    "r1_weight": 0.1, "r1_every": 2}
+    "d_learning_rate": 1.0, "g_learning_rate": 1.0, "r1_weight": 0.1, "r1_every": 2}
 
 # The start of a program for several devices, all of them parts of the CPU.
 DEVICES = """

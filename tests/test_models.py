@@ -93,26 +93,6 @@ def test_optimizers_and_learning_rates(tiny):
     assert gan.g_optimizer.beta_1 == 0.1
 
 
-def test_learning_rates_fall_by_a_cosine_between_two_batches(tiny):
-    gan = models.build(tiny(
-        d_learning_rate=4e-4, g_learning_rate=2e-4, rate_decay_start=100, rate_decay_end=300,
-        rate_decay_to=0.1))
-    shares = {0: 1.0, 100: 1.0, 150: 0.1 + 0.9 * (1 + 0.5 ** 0.5) / 2, 200: 0.55, 300: 0.1,
-              1000: 0.1}
-    for batch, share in shares.items():
-        gan.d_optimizer.iterations.assign(batch)
-        gan.g_optimizer.iterations.assign(batch)
-        assert float(gan.d_optimizer.learning_rate) == pytest.approx(4e-4 * share, rel=1e-4)
-        assert float(gan.g_optimizer.learning_rate) == pytest.approx(2e-4 * share, rel=1e-4)
-
-
-def test_learning_rate_of_d_falls_by_batches_if_d_is_updated_twice_in_each(tiny):
-    gan = models.build(tiny(rate_decay_start=1, rate_decay_end=3, d_updates="apart"))
-    gan.fit(np.zeros([24, 64, 64, 3], "float32"), batch_size=8, shuffle=False, verbose=0)
-    assert float(gan.d_optimizer.learning_rate) == pytest.approx(0.05 * 4e-4)
-    assert float(gan.g_optimizer.learning_rate) == pytest.approx(0.05 * 4e-4)
-
-
 def test_gradient_descent_is_linear_in_its_rate(tiny):
     changes = []
     for rate in (4e-4, 8e-4):

@@ -87,7 +87,6 @@ def test_every_network_is_listed_among_those_with_unsupported_constants():
     ({"swap_every": 100, "swap_for": 0}, ("swap_for", "dump_every")),
     ({"swap_every": 100, "swap_for": 50}, ("swap_for", "dump_every")),
     ({"swap_every": 5, "swap_for": 5}, ("swap_for", "swap_every")),
-    ({"rate_decay_start": 5, "rate_decay_end": 5}, ("rate_decay_end", "rate_decay_start")),
     ({"swap_every": 100, "g_step_moves_d": True}, ("swap_every", "g_step_moves_d")),
     ({"photos": "photos/*"}, ("network", "photos")),
 ])

@@ -267,8 +267,8 @@ class FailureWatch(StopOnNonFinite):
         remedies = [f"Lower both learning rates and {self._new_start_before_trend()}"]
         if self._supports("feature_matching"):
             remedies.append("set feature_matching=100.0")
-        penalty = self.args.r1_weight or self.args.gradient_penalty
-        if self._supports("minibatch_kernels") and not penalty:
+        penalized = self.args.gradient_penalty or self.args.r1_weight >= validation.LARGE_R1
+        if self._supports("minibatch_kernels") and not penalized:
             remedies.append("set minibatch_kernels=100 in a new run")
         return (f"The samples are too similar, {diversity:.2f} times as diverse as real images, "
                 f"below {DIVERSITY:g}: mode collapse. {', or '.join(remedies)} [scratch 3].")
@@ -305,7 +305,8 @@ class FailureWatch(StopOnNonFinite):
         if args.g_objective == "saturating":
             remedies.append("g_objective=non_saturating [ganhacks 2]")
         if args.batch_norm in ("none", "discriminator") and self._supports("batch_norm"):
-            bounded = args.r1_weight or args.gradient_penalty or args.spectral_norm
+            bounded = (args.gradient_penalty or args.spectral_norm
+                       or args.r1_weight >= validation.LARGE_R1)
             batch_norm = "generator" if bounded else "both"  # these want a D without it
             remedies.append(f"batch_norm={batch_norm} in a new run [kmualim 10]")
         remedies.append("a lower d_learning_rate, or instance_noise=0.1 [ganhacks 13]")
