@@ -50,14 +50,18 @@ SKINS = ((250, 214, 184), (232, 186, 148), (170, 120, 88))
 HAIR = ((62, 46, 44), (134, 82, 50), (230, 184, 96), (180, 74, 48))
 FUR = ((60, 56, 62), (230, 150, 76), (150, 148, 156), (246, 240, 232))
 
-# {time: the sky above, the sky at the horizon, the haze, and the color of the light}.
+# {time: the sky above, the sky at the horizon, the haze, the water and the color of the light}.
 TIMES = {
-    "day": ((70, 146, 224), (190, 224, 244), (190, 214, 234), (255, 252, 242)),
-    "sunset": ((116, 116, 182), (252, 184, 112), (240, 178, 142), (255, 208, 172)),
-    "dusk": ((36, 46, 100), (140, 116, 164), (96, 92, 146), (152, 152, 204)),
-    "winter": ((140, 182, 222), (226, 236, 244), (218, 228, 240), (242, 248, 255)),
+    "day": ((70, 146, 224), (190, 224, 244), (190, 214, 234), (58, 136, 184), (255, 252, 242)),
+    "sunrise": ((182, 156, 214), (255, 208, 204), (238, 190, 206), (124, 124, 190),
+                (255, 226, 220)),
+    "sunset": ((224, 150, 146), (255, 216, 142), (246, 188, 140), (112, 110, 168),
+               (255, 218, 184)),
+    "dusk": ((36, 46, 100), (140, 116, 164), (96, 92, 146), (44, 64, 128), (152, 152, 204)),
+    "winter": ((140, 182, 222), (226, 236, 244), (218, 228, 240), (110, 156, 192),
+               (242, 248, 255)),
 }
-TIME_SHARES = ("day", "day", "day", "sunset", "sunset", "dusk", "winter")  # one is chosen
+TIME_SHARES = ("day", "day", "day", "sunrise", "sunset", "dusk", "winter")  # one is chosen
 
 # {name: how much brighter a region is at its lit side and at its top, and darker at its edges}.
 SHADES = {
@@ -231,11 +235,12 @@ PALM_LEAVES = [_smooth(_parse(text)) for text in (
 HULL = _smooth(_parse("-46,-18 -46,-18 48,-18 48,-18 30,0 -30,0"))
 BIG_SAIL = _parse("-2,-100 -2,-24 -40,-24 -18,-60")
 SMALL_SAIL = _parse("4,-92 4,-24 34,-24")
-COAT = _smooth(_parse("-9,-68 9,-68 15,-50 20,-24 20,-22 -20,-22 -20,-24 -15,-50"))
-SLEEVE = _smooth(_parse("7,-68 14,-66 28,-46 27,-40 20,-42 8,-58"))
-RAISED_SLEEVE = _smooth(_parse("7,-66 12,-70 26,-88 32,-86 30,-78 12,-56"))
-CAP_OF_HAIR = _smooth(_parse("-16,-72 -18,-92 -8,-103 8,-103 18,-92 16,-72 12,-76 11,-90 -11,-90 "
-                             "-12,-76"))
+COAT = _smooth(_parse("-10,-64 10,-64 16,-46 22,-20 22,-18 -22,-18 -22,-20 -16,-46"))
+SLEEVE = _smooth(_parse("8,-64 15,-62 30,-42 28,-35 21,-38 9,-54"))
+RAISED_SLEEVE = _smooth(_parse("8,-62 13,-64 30,-84 36,-82 34,-72 13,-52"))
+HAIR_CUTS = [_smooth(_parse(text)) for text in (
+    "-20,-76 -23,-94 -10,-106 10,-106 23,-94 20,-76 16,-86 6,-90 -10,-88 -16,-84",
+    "-20,-56 -25,-90 -12,-106 12,-106 25,-90 20,-56 14,-58 17,-86 6,-91 -10,-89 -17,-84 -14,-58")]
 CAT_BODY = _smooth(_parse("-14,-56 14,-56 26,-22 26,0 26,0 -26,0 -26,0 -26,-22"))
 CAT_EAR = _parse("5,-88 23,-104 24,-74")
 CAT_TAIL = _smooth(_parse("18,-2 44,-2 54,-22 46,-48 56,-52 66,-20 50,8 18,8"))
@@ -265,7 +270,7 @@ class Scene:
 
         self.time = dice.choice(TIME_SHARES)
         colors = [dice.color([color], spread=28) for color in TIMES[self.time]]
-        self.sky_above, self.sky_below, self.haze, self.light = colors
+        self.sky_above, self.sky_below, self.haze, self.sea, self.light = colors
         self.sun_side = dice.choice((-1, 1))  # where the light comes from: left or right
         self.is_dark = self.time == "dusk"
         self.has_snow = self.time == "winter"
@@ -274,7 +279,7 @@ class Scene:
         self.grass = SNOW if self.has_snow else dice.color(GRASS)
 
     def add(self, outlines, color, material="plain", depth=0, shade="flat", *, bottom=None,
-            within=None, glows=False, soft=0):
+            span=None, within=None, glows=False, soft=0):
         """Paints a region over what is there.
 
         Args:
@@ -284,6 +289,7 @@ class Scene:
             depth: how far away it is, from 0 to 1, where only haze is seen.
             shade: a name of SHADES.
             bottom: the color at the bottom, if it differs.
+            span: (top, bottom) of the part that can be seen, if other regions hide the rest.
             within: the number of a region from which no outline separates this one.
             glows: whether its color does not depend on the light.
             soft: how blurred its edge is in the photo, from 0 to 1.
@@ -296,6 +302,8 @@ class Scene:
         number = len(self.regions)
         points = np.concatenate(outlines)
         low, high = points.min(axis=0), points.max(axis=0)
+        if span is not None:
+            low[1], high[1] = span
         self.regions.append({
             "color": (top + bottom) / 2,
             "slope": (bottom - top) / 2,
@@ -304,6 +312,7 @@ class Scene:
             "shade": np.multiply(SHADES[shade], (self.sun_side, 1, 1)) * (0.5 + 0.5 * (1 - depth)),
             "material": list(MATERIALS).index(material),
             "strength": MATERIALS[material] * (1 - 0.7 * depth),
+            "shadow": SHADOW if material in ("grass", "grain") else 0,  # only ground is in shadow
             "group": number if within is None else self.regions[within]["group"],
             "soft": soft,
         })
@@ -344,21 +353,20 @@ def _sky(scene, horizon, sun=True):
     """Paints the sky, clouds and birds, and the sun or moon."""
     dice = scene.dice
     everything = _box(0, 0, UNITS, UNITS)
-    sky = scene.add([everything], scene.sky_above, "cloud", bottom=scene.sky_below, glows=True)
-    scene.regions[sky]["middle"] = np.array([UNITS / 2, horizon / 2])
-    scene.regions[sky]["half"] = np.array([UNITS / 2, horizon / 2])
+    sky = scene.add([everything], scene.sky_above, "cloud", bottom=scene.sky_below,
+                    span=(0, horizon), glows=True)
     if scene.is_dark:
         stars = [_disc(dice.between(0, UNITS), dice.between(0, horizon * 0.7), 2)
                  for _ in range(dice.whole(5, 16))]
         scene.add(stars, (255, 250, 220), within=sky, glows=True)
+    elif dice.chance(0.25):
+        _birds(scene, dice.between(40, 210), horizon * dice.between(0.2, 0.5))
     if sun and dice.chance(0.7):
         _sun(scene, UNITS * (0.5 + scene.sun_side * dice.between(0.12, 0.4)),
              horizon * dice.between(0.2, 0.5), dice.between(11, 19))
     for _ in range(dice.whole(0, 3)):
         _cloud(scene, dice.between(0, UNITS), horizon * dice.between(0.12, 0.65),
                dice.between(22, 54))
-    if not scene.is_dark and dice.chance(0.25):
-        _birds(scene, dice.between(40, 210), horizon * dice.between(0.2, 0.5))
 
 
 def _sun(scene, x, y, radius):
@@ -367,7 +375,7 @@ def _sun(scene, x, y, radius):
         outline = _place(CRESCENT, x, y + radius, 2 * radius, scene.sun_side)
     else:
         outline = _disc(x, y, radius)
-    color = {"sunset": (255, 226, 130), "dusk": (250, 244, 214)}.get(scene.time, (255, 244, 190))
+    color = (255, 240, 150) if scene.time == "sunset" else (255, 246, 200)
     scene.add([outline], color, glows=True, soft=0.5)
     scene.glow = (x, y, 46 if scene.is_dark else 70)
 
@@ -423,7 +431,8 @@ def _hills(scene, horizon, layers):
         y = horizon - 30 + 24 * layer / layers + scene.dice.between(-4, 4)
         outline = _ridge(scene, y, 34, scene.dice.whole(3, 6))
         color = scene.dice.color(scene.leaves)
-        scene.add([outline], color, "leaves", depth, bottom=_mix(color, scene.haze, 0.5))
+        scene.add([outline], color, "leaves", depth, bottom=_mix(color, scene.haze, 0.4),
+                  span=(y - 17, y + 40))
 
 
 def _ground(scene, y, waviness=14):
@@ -431,7 +440,8 @@ def _ground(scene, y, waviness=14):
     outline = _ridge(scene, y, waviness, scene.dice.whole(2, 4))
     far = _mix(scene.grass, scene.haze, 0.2)
     material = "grain" if scene.has_snow else "grass"
-    return scene.add([outline], far, material, bottom=_mix(scene.grass, (40, 60, 40), 0.1))
+    near = _mix(scene.grass, (40, 60, 40), 0.1)
+    return scene.add([outline], far, material, bottom=near, span=(y, UNITS))
 
 
 def _mountain(scene, x, y, width, height, depth):
@@ -460,16 +470,15 @@ def _mountain(scene, x, y, width, height, depth):
 def _water(scene, top, bottom):
     """Paints water from `top` to `bottom`, with the light of the sky on it."""
     dice = scene.dice
-    blue = dice.color([(58, 128, 176), (70, 150, 170), (60, 110, 160)])
-    far = _mix(scene.sky_below, blue, 0.4)
-    water = scene.add([_box(-2, top, UNITS + 2, bottom)], _mix(far, WHITE, 0.1), "water",
-                      bottom=_mix(blue, scene.sky_above, 0.3))
+    far = _mix(scene.sea, scene.sky_below, 0.5)
+    water = scene.add([_box(-2, top, UNITS + 2, bottom)], far, "water",
+                      bottom=_mix(scene.sea, scene.sky_above, 0.2), glows=True)
     waves = []
     for _ in range(dice.whole(3, 8)):
         y = dice.between(top + 8, bottom - 4)
         width = dice.between(10, 26) * (0.5 + (y - top) / (bottom - top))
         waves.append(_disc(dice.between(0, UNITS), y, width, 1.6))
-    scene.add(waves, _mix(far, WHITE, 0.5), "water", within=water)
+    scene.add(waves, _mix(far, WHITE, 0.4), "water", within=water, glows=True)
     if scene.glow:
         x = scene.glow[0]
         glitter = [_disc(x + dice.between(-4, 4), y, dice.between(8, 20), 2)
@@ -479,7 +488,7 @@ def _water(scene, top, bottom):
     return water
 
 
-def _path(scene, ground, x, top, width):
+def _path(scene, x, top, width):
     """Paints a winding path, from the bottom of the image to x, top."""
     dice = scene.dice
     start = dice.between(70, 190)
@@ -491,7 +500,7 @@ def _path(scene, ground, x, top, width):
     color = dice.color([(214, 190, 146), (196, 178, 160), (180, 150, 116)])
     if scene.has_snow:
         color = _mix(color, SNOW, 0.5)
-    scene.add([outline], color, "grain", bottom=color * 0.94)
+    scene.add([outline], color, "grain")
 
 
 def _flowers(scene, ground, top):
@@ -593,7 +602,7 @@ def _bush(scene, x, y, size, depth=0):
     outlines = []
     for across in (-0.5, 0, 0.5):
         radius = size * dice.between(0.36, 0.5)
-        outlines.append(_disc(x + size * across, y - radius * 0.6, radius, radius * 0.8))
+        outlines.append(_disc(x + size * across, y - radius * 0.8, radius))
     scene.shadow(x, y, size)
     scene.add(outlines, dice.color(scene.leaves), "leaves", depth, "ball")
 
@@ -675,8 +684,8 @@ def _chimney(scene, x, bottom, width, height, depth):
               "wall")
     if scene.dice.chance(0.5):
         lean = scene.dice.choice((-1, 1))
-        puffs = [_disc(x + lean * width * step * 0.5, top - width * step, width * (0.3 + step / 6))
-                 for step in (0.6, 1.4, 2.3)]
+        puffs = [_disc(x + lean * width * (step - 0.6), top - width * step, width * step * 0.36)
+                 for step in (0.9, 1.6, 2.6)]
         color = _mix(WHITE, scene.sky_below, 0.4)
         scene.add(puffs, color, "cloud", 0, "ball", glows=True, soft=1)
 
@@ -734,7 +743,7 @@ def _tower(scene, x, y, width, height, depth):
                        dice.choice(("plain", "bricks")), depth, "wall")
     side = -scene.sun_side * width / 2
     if dice.chance(0.6):
-        scene.add([_box(*sorted_box(x + side * 0.5, top, x + side, y))], wall * 0.8, "plain",
+        scene.add([_box(*_ordered(x + side * 0.5, top, x + side, y))], wall * 0.8, "plain",
                   depth, within=number)
     count = max(int(width / 15), 1)
     columns = x + (np.arange(count) - (count - 1) / 2) * (width / (count + 0.3))
@@ -747,10 +756,8 @@ def _church(scene, x, y, size, depth=0):
     wall = scene.dice.color([WALLS[0], WALLS[2]])
     roof = scene.dice.color(ROOFS[:3])
     nave = scene.add([_box(x, y - size * 0.4, x + size * 0.7, y)], wall, "plain", depth, "wall")
-    roof_outline = np.array([
-        (x, y - size * 0.68), (x + size * 0.62, y - size * 0.68), (x + size * 0.78, y - size * 0.38),
-        (x, y - size * 0.38)])
-    scene.add([roof_outline], roof, "tiles", depth, "slope")
+    nave_roof = _parse("0,-38 0,-68 62,-68 78,-38")
+    scene.add([_place(nave_roof, x, y, size)], roof, "tiles", depth, "slope")
     _windows(scene, [x + size * 0.32, x + size * 0.54], [y - size * 0.2], size * 0.1, size * 0.2,
              nave, depth)
     tower = scene.add([_box(x - size * 0.16, y - size * 0.9, x + size * 0.16, y)], wall, "plain",
@@ -779,7 +786,7 @@ def _lamp(scene, x, y, height):
     """Paints a street lamp."""
     side = scene.dice.choice((-1, 1))
     pole = _box(x - 2, y - height, x + 2, y)
-    arm = _box(*sorted_box(x, y - height, x + side * 14, y - height + 4))
+    arm = _box(*_ordered(x, y - height, x + side * 14, y - height + 4))
     scene.add([pole, arm], METAL, "plain")
     color = LAMPLIGHT if scene.is_dark else WHITE
     scene.add([_disc(x + side * 13, y - height + 6, 6, 4.5)], color, glows=scene.is_dark)
@@ -806,11 +813,11 @@ def _person(scene, x, y, size):
     clothes = dice.color(BRIGHT)
     skin = dice.color(SKINS, spread=8)
     scene.shadow(x, y, size * 0.4)
-    legs = [_box(x + left * size, y - size * 0.26, x + (left + 0.09) * size, y)
-            for left in (-0.12, 0.03)]
+    legs = [_box(x + left * size, y - size * 0.22, x + (left + 0.1) * size, y)
+            for left in (-0.13, 0.03)]
     scene.add(legs, dice.color([(60, 70, 110), (90, 64, 60)]), "plain", 0, "column")
     if dice.chance(0.4):
-        hand_x, hand_y = x + side * size * 0.3, y - size * 0.86
+        hand_x, hand_y = x + side * size * 0.33, y - size * 0.8
         string = np.array([(hand_x, hand_y), (hand_x + 2, hand_y), (hand_x + 1, y - size * 1.35)])
         scene.add([string], LINE)
         scene.add([_disc(hand_x, y - size * 1.5, size * 0.18, size * 0.21)], dice.color(BRIGHT),
@@ -821,13 +828,14 @@ def _person(scene, x, y, size):
     sleeves = [_place(sleeve, x, y, size, side), _place(SLEEVE, x, y, size, -side)]
     scene.add(sleeves, clothes * 0.9, "plain", 0, "ball")
     scene.add([_place(COAT, x, y, size)], clothes, "plain", 0, "ball")
-    scene.add([_disc(x, y - size * 0.82, size * 0.155)], skin, "plain", 0, "ball")
-    hair = scene.add([_place(CAP_OF_HAIR, x, y, size)], dice.color(HAIR), "bark", 0, "ball")
-    if dice.chance(0.4):
-        brim = _disc(x, y - size * 0.93, size * 0.27, size * 0.05)
-        crown = _disc(x, y - size * 0.99, size * 0.15, size * 0.1)
+    head = scene.add([_disc(x, y - size * 0.8, size * 0.21)], skin, "plain", 0, "ball")
+    scene.add([_place(dice.choice(HAIR_CUTS), x, y, size, side)], dice.color(HAIR), "bark", 0,
+              "ball", within=head)
+    if dice.chance(0.3):
+        brim = _disc(x, y - size * 0.94, size * 0.32, size * 0.05)
+        crown = _disc(x, y - size * 1.0, size * 0.18, size * 0.11)
         scene.add([brim, crown], dice.color([(240, 214, 140), *BRIGHT]), "planks", 0, "ball",
-                  within=hair)
+                  within=head)
 
 
 def _cat(scene, x, y, size):
@@ -871,11 +879,11 @@ def _hill_scene(scene):
     if dice.chance(0.4):
         _balloon(scene, dice.between(40, 216), dice.between(40, 80), dice.between(36, 60))
     ground = _ground(scene, horizon + dice.between(2, 16), 26)
-    _path(scene, ground, dice.between(60, 196), horizon + 22, dice.between(10, 26))
+    _path(scene, dice.between(60, 196), horizon + 22, dice.between(10, 26))
     if dice.chance(0.4):
         _house(scene, dice.between(60, 196), horizon + 36, dice.between(30, 44), 0.15)
-    _scatter_trees(scene, dice.whole(2, 5), horizon + 20, UNITS - 20)
     _flowers(scene, ground, horizon + 50)
+    _scatter_trees(scene, dice.whole(2, 5), horizon + 20, UNITS - 20)
     if dice.chance(0.4):
         _fence(scene, UNITS - dice.between(0, 16), dice.between(22, 32))
 
@@ -891,7 +899,7 @@ def _mountain_scene(scene):
                   0.55 - 0.15 * index)
     if dice.chance(0.4):
         _hills(scene, horizon + 16, 1)
-        _water(scene, horizon + 12, UNITS)
+        _water(scene, horizon + 12, horizon + 70)
     _scatter(scene, _pine, dice.whole(4, 9), horizon + 14, horizon + 24, (24, 40), depth=0.25)
     ground = _ground(scene, horizon + dice.between(26, 50))
     _flowers(scene, ground, horizon + 50)
@@ -946,7 +954,7 @@ def _village_scene(scene):
     _sky(scene, horizon)
     _hills(scene, horizon, dice.whole(1, 2))
     ground = _ground(scene, horizon + 6, 16)
-    _path(scene, ground, dice.between(90, 166), horizon + 20, dice.between(12, 24))
+    _path(scene, dice.between(90, 166), horizon + 20, dice.between(12, 24))
     places = [(42, 156), (204, 158), (122, 150), (60, 224), (196, 228)]
     church = dice.whole(0, 2) if dice.chance(0.7) else None
     for index, (x, y) in enumerate(places):
@@ -976,7 +984,7 @@ def _house_scene(scene):
     for place in (dice.between(10, 46), dice.between(206, 246)):
         if dice.chance(0.8):
             _tree(scene, place, y - dice.between(6, 20), dice.between(90, 140), 0.1)
-    _path(scene, ground, x, y - 2, dice.between(14, 26))
+    _path(scene, x, y - 2, dice.between(14, 26))
     _house(scene, x, y, dice.between(92, 112))
     for place in (-1, 1):
         if dice.chance(0.6):
@@ -995,8 +1003,8 @@ def _house_scene(scene):
 def _street_scene(scene):
     """High buildings along a street, with a car, lamps and trees."""
     dice = scene.dice
-    _sky(scene, 170)
-    for depth, base, low, high in ((0.7, 196, 110, 170), (0.2, 202, 60, 140)):
+    _sky(scene, 130)
+    for depth, base, low, high in ((0.7, 196, 84, 160), (0.2, 202, 40, 124)):
         x = dice.between(-10, 10)
         while x < UNITS:
             width = dice.between(34, 62)
@@ -1030,11 +1038,11 @@ def _forest_scene(scene):
     sort = dice.choice((_pine, _round_tree, _tree))
     _scatter(scene, sort, dice.whole(7, 10), horizon, horizon + 12, (70, 100), depth=0.6)
     ground = _ground(scene, horizon + 10, 10)
-    _path(scene, ground, dice.between(96, 160), horizon + 16, dice.between(12, 26))
+    _flowers(scene, ground, 190)
+    _path(scene, dice.between(96, 160), horizon + 16, dice.between(12, 26))
     _scatter(scene, sort, dice.whole(4, 6), horizon + 20, horizon + 34, (90, 130), depth=0.3)
     for x in (dice.between(0, 70), dice.between(186, 256), dice.between(-10, 30)):
-        sort(scene, x, dice.between(204, 236), dice.between(150, 200), 0)
-    _flowers(scene, ground, 200)
+        sort(scene, x, dice.between(204, 236), dice.between(140, 190), 0)
     if dice.chance(0.3):
         _person(scene, dice.between(100, 156), dice.between(214, 240), dice.between(50, 64))
     _scatter(scene, _bush, dice.whole(0, 3), 236, UNITS + 6, (18, 30))
@@ -1054,12 +1062,13 @@ def _beach_scene(scene):
         scene.add([island + (dice.between(-40, 130), 0)], dice.color(LEAVES["green"]), "leaves",
                   0.6)
     _water(scene, horizon, UNITS)
-    _boat(scene, dice.between(40, 216), horizon + dice.between(20, 40), dice.between(34, 54))
+    side = dice.choice((-1, 1))  # of the palm
+    _boat(scene, 128 - side * dice.between(0, 96), horizon + dice.between(20, 40),
+          dice.between(34, 54))
     sand = _mix(dice.color([SAND]), SNOW, 0.6 if scene.has_snow else 0)
     shore = _ridge(scene, dice.between(184, 210), 30, 3)
     scene.add([shore - (0, 5)], _mix(WHITE, sand, 0.1), "water")
-    scene.add([shore], sand, "grain", bottom=sand * 0.92)
-    side = dice.choice((-1, 1))
+    scene.add([shore], sand, "grain", bottom=sand * 0.92, span=(190, UNITS))
     _palm(scene, 128 + side * dice.between(70, 100), dice.between(226, 246), dice.between(120, 160))
     if dice.chance(0.5):
         _parasol(scene, 128 - side * dice.between(10, 80), dice.between(230, 246),
@@ -1088,10 +1097,10 @@ def _meadow_scene(scene):
     _sky(scene, horizon)
     _hills(scene, horizon, dice.whole(1, 2))
     ground = _ground(scene, horizon + 4, 18)
-    if dice.chance(0.4):
-        _fence(scene, horizon + 40, 24)
-    _scatter_trees(scene, dice.whole(1, 3), horizon + 14, horizon + 40)
     _flowers(scene, ground, horizon + 40)
+    _scatter_trees(scene, dice.whole(1, 3), horizon + 14, horizon + 40)
+    if dice.chance(0.4):
+        _fence(scene, horizon + 46, 22)
     places = [dice.between(34, 80), dice.between(176, 222), dice.between(104, 152)]
     for x in places[:dice.whole(1, 3)]:
         y = dice.between(216, 246)
@@ -1119,7 +1128,7 @@ def _scatter_trees(scene, count, top, bottom):
         _tree(scene, dice.between(0, UNITS), y, dice.between(44, 60) + (y - 150) * 0.5)
 
 
-def sorted_box(first_x, top, second_x, bottom):
+def _ordered(first_x, top, second_x, bottom):
     """Returns left, top, right and bottom, whichever x is the left one."""
     return min(first_x, second_x), top, max(first_x, second_x), bottom
 
@@ -1212,7 +1221,7 @@ def _photograph(scene, size):
     labels = np.asarray(scene.map).astype("intp")
     light, down = _light(scene, labels)
     light *= 1 + scene.column("strength")[labels] * _texture_of(scene, labels)
-    light *= 1 - SHADOW * _shadows(scene)
+    light *= 1 - scene.column("shadow")[labels] * _shadows(scene)
     colors = scene.column("slope")[labels]
     colors *= down[:, :, None]
     colors += scene.column("color")[labels]
@@ -1288,7 +1297,7 @@ def _develop(scene, photo, size):
         sun_x, sun_y, strength = np.float32(scene.glow)
         distance = ((x - sun_x) ** 2 + (y - sun_y) ** 2) / np.float32(30 ** 2)
         colors = colors + (strength / (1 + distance))[:, :, None] * np.float32((1, 0.9, 0.6))
-    strength = np.float32(dice.between(6, 16))
+    strength = np.float32(dice.between(5, 12))
     grain = dice.random((size, size, 3), "float32") + dice.random((size, size, 1), "float32") - 1
     return np.clip(np.rint(colors + grain * strength), 0, 255).astype("uint8")
 
@@ -1308,8 +1317,8 @@ def _draw(scene, size):
 def _lines(scene, labels):
     """Returns where outlines are, bool [pixels, pixels]: close to another group of regions."""
     groups = scene.column("group").astype("uint8")[labels]
-    width = int(LINE_WIDTH * scene.scale)
-    half = width // 2
+    half = max(int(LINE_WIDTH * scene.scale / 2), 1)
+    width = 2 * half
     lines = np.zeros(labels.shape, bool)
     lines[half:-half] |= groups[width:] != groups[:-width]
     lines[:, half:-half] |= groups[:, width:] != groups[:, :-width]
