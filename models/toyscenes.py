@@ -81,6 +81,7 @@ TEXTURE_UNITS = 384  # of which each scene sees a square of 256
 LINE = (38, 32, 48)     # the color of outlines
 LINE_WIDTH = 4          # in units
 LEVELS = 7              # of brightness in drawings
+BRIGHTENING = 1.06      # of drawings, compared with photos
 SATURATION = 1.5        # of drawings, compared with photos
 MUTED = 0.16            # the share of gray in the colors of photos
 HAZE = 0.75             # the share of haze in the color of what is farthest away
@@ -173,7 +174,7 @@ def _drawn(color):
     color = np.maximum(np.rint(color), 1)
     brightness = color.max()
     step = 255 / (LEVELS - 1)
-    level = max(np.rint(brightness * 1.06 / step), 1) * step
+    level = max(np.rint(brightness * BRIGHTENING / step), 1) * step
     level = min(level, 255)
     distance = (brightness - color) * (level / brightness) * SATURATION
     return np.uint8(np.rint(np.clip(level - distance, 0, 255)))
@@ -211,6 +212,7 @@ def _place(outline, x, y, size, side=1):
 
 
 def _box(left, top, right, bottom):
+    """Returns a rectangle. `left` may be its right edge, and `right` its left one."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], "float64")
 
 
@@ -225,6 +227,12 @@ CIRCLE = _smooth(np.array([
 CRESCENT = _smooth(_parse("10,-100 -30,-92 -56,-50 -30,-8 10,0 30,-8 0,-24 -14,-50 0,-76 30,-92"))
 PINE = _parse("0,-100 17,-68 9,-70 26,-40 14,-43 34,-10 -34,-10 -14,-43 -26,-40 -9,-70 -17,-68")
 PINE_SNOW = _parse("0,-100 17,-68 10,-73 4,-66 -3,-74 -9,-67 -17,-68")
+# The right and left edges of these lie on those of a mountain.
+SNOW_CAPS = [
+    _parse("0,-100 14,-78 28,-56 17,-66 8,-50 -3,-64 -14,-51 -20,-62 -28,-54 -16,-80"),
+    _parse("0,-100 14,-78 24,-62 13,-70 5,-60 -6,-74 -13,-61 -23,-65 -16,-80"),
+    _parse("0,-100 14,-78 31,-51 20,-54 12,-46 4,-58 -4,-45 -12,-54 -22,-46 -28,-54 -16,-80"),
+]
 POPLAR = _smooth(_parse("0,-104 14,-80 19,-40 12,-12 -12,-12 -19,-40 -14,-80"))
 BIRD = _parse("-12,-6 -4,-9 0,-5 4,-9 12,-6 4,-6 0,-1 -4,-6")
 PALM_TRUNK = _parse("-5,0 5,0 7,-30 14,-60 24,-84 18,-86 8,-62 0,-32")
@@ -459,12 +467,8 @@ def _mountain(scene, x, y, width, height, depth):
               (x, y)]
     dark = [peak, *(right if scene.sun_side < 0 else left), *middle[::-1]]
     scene.add([np.array(dark)], rock * 0.78, "rock", depth, within=mountain)
-    low = y - height * dice.between(0.5, 0.62)
-    cap = [peak, right[0], (x + width * 0.3, low - 2), (x + width * 0.17, low - height * 0.1),
-           (x + width * 0.08, low + height * 0.06), (x - width * 0.03, low - height * 0.08),
-           (x - width * 0.14, low + height * 0.05), (x - width * 0.2, low - height * 0.06),
-           (x - width * 0.28, low), left[0]]
-    scene.add([np.array(cap)], SNOW, "rock", depth * 0.6, "slope")
+    cap = dice.choice(SNOW_CAPS) * (width / 100, height / 100) + (x, y)
+    scene.add([cap], SNOW, "rock", depth * 0.6, "slope")
 
 
 def _water(scene, top, bottom):
@@ -485,7 +489,6 @@ def _water(scene, top, bottom):
                    for y in np.arange(top + 4, bottom - 4, 8)]
         scene.add(glitter, _mix(scene.sky_below, (255, 244, 200), 0.7), "water", within=water,
                   glows=True)
-    return water
 
 
 def _path(scene, x, top, width):
@@ -521,8 +524,8 @@ def _fence(scene, y, height, left=0, right=UNITS):
     color = WHITE if scene.dice.chance(0.6) else WOOD
     outlines = [_box(left, y - height * 0.75, right, y - height * 0.55),
                 _box(left, y - height * 0.35, right, y - height * 0.15)]
-    for x in np.arange(left, right - height * 0.3, height * 0.72):
-        width = height * 0.34
+    for x in np.arange(left, right - height * 0.4, height * 0.9):
+        width = height * 0.46
         outlines.append(np.array([
             (x, y), (x, y - height * 0.85), (x + width / 2, y - height),
             (x + width, y - height * 0.85), (x + width, y)]))
@@ -743,7 +746,7 @@ def _tower(scene, x, y, width, height, depth):
                        dice.choice(("plain", "bricks")), depth, "wall")
     side = -scene.sun_side * width / 2
     if dice.chance(0.6):
-        scene.add([_box(*_ordered(x + side * 0.5, top, x + side, y))], wall * 0.8, "plain",
+        scene.add([_box(x + side * 0.5, top, x + side, y)], wall * 0.8, "plain",
                   depth, within=number)
     count = max(int(width / 15), 1)
     columns = x + (np.arange(count) - (count - 1) / 2) * (width / (count + 0.3))
@@ -786,7 +789,7 @@ def _lamp(scene, x, y, height):
     """Paints a street lamp."""
     side = scene.dice.choice((-1, 1))
     pole = _box(x - 2, y - height, x + 2, y)
-    arm = _box(*_ordered(x, y - height, x + side * 14, y - height + 4))
+    arm = _box(x, y - height, x + side * 14, y - height + 4)
     scene.add([pole, arm], METAL, "plain")
     color = LAMPLIGHT if scene.is_dark else WHITE
     scene.add([_disc(x + side * 13, y - height + 6, 6, 4.5)], color, glows=scene.is_dark)
@@ -829,6 +832,9 @@ def _person(scene, x, y, size):
     scene.add(sleeves, clothes * 0.9, "plain", 0, "ball")
     scene.add([_place(COAT, x, y, size)], clothes, "plain", 0, "ball")
     head = scene.add([_disc(x, y - size * 0.8, size * 0.21)], skin, "plain", 0, "ball")
+    eyes = [_disc(x + (across + side * 0.03) * size, y - size * 0.76, size * 0.032, size * 0.045)
+            for across in (-0.08, 0.08)]
+    scene.add(eyes, LINE, within=head)
     scene.add([_place(dice.choice(HAIR_CUTS), x, y, size, side)], dice.color(HAIR), "bark", 0,
               "ball", within=head)
     if dice.chance(0.3):
@@ -929,7 +935,7 @@ def _sea_scene(scene):
     horizon = dice.between(120, 150)
     _sky(scene, horizon)
     _water(scene, horizon, UNITS)
-    side = dice.choice((-1, 1))
+    side = -scene.sun_side
     for _ in range(dice.whole(1, 2)):
         _boat(scene, 128 - side * dice.between(0, 96), dice.between(horizon + 26, 230),
               dice.between(40, 70))
@@ -953,7 +959,7 @@ def _village_scene(scene):
     horizon = dice.between(96, 120)
     _sky(scene, horizon)
     _hills(scene, horizon, dice.whole(1, 2))
-    ground = _ground(scene, horizon + 6, 16)
+    _ground(scene, horizon + 6, 16)
     _path(scene, dice.between(90, 166), horizon + 20, dice.between(12, 24))
     places = [(42, 156), (204, 158), (122, 150), (60, 224), (196, 228)]
     church = dice.whole(0, 2) if dice.chance(0.7) else None
@@ -1126,11 +1132,6 @@ def _scatter_trees(scene, count, top, bottom):
     dice = scene.dice
     for y in np.sort(top + (bottom - top) * dice.random(count)):
         _tree(scene, dice.between(0, UNITS), y, dice.between(44, 60) + (y - 150) * 0.5)
-
-
-def _ordered(first_x, top, second_x, bottom):
-    """Returns left, top, right and bottom, whichever x is the left one."""
-    return min(first_x, second_x), top, max(first_x, second_x), bottom
 
 
 KINDS = {
