@@ -90,8 +90,8 @@ class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = DEFAULT_IMAGES       # a glob, IDX files, or toyfaces, mnist, even [forcecore data.py]
-    photos = ""                   # a glob of photos, for networks that translate photos [cartoon 5]
+    images = DEFAULT_IMAGES       # a glob, IDX files, toyfaces, toyscenes, mnist, even [forcecore]
+    photos = ""                   # what to translate: a glob of photos, or toyscenes [cartoon 5]
     max_int = 128                 # the largest number of images=even [scratch 6]
     data = DEFAULT_DATA           # what data.py writes; a glob reads several [forcecore data.py]
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]

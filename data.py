@@ -10,6 +10,12 @@ file `data`:
     photos       uint8 [count, rows, columns, 3], if `photos` is set: the inputs of the generator
     smoothed     uint8, if `photos` is set: the faces with blurred edges, which the discriminator
                  learns to classify as fake [Chen 2018 s3.2.1]
+    truths       uint8 [count of photos, rows, columns, 3], of toy scenes only: the true drawings of
+                 the photos, row by row. They are for evaluation; batches never hold them
+
+`images=toyscenes photos=toyscenes` makes an unpaired dataset of scenes painted by code, see
+models/toyscenes.py: with n = `dataset_size`, or 2000 if that is 0, the faces are the drawings of
+scenes 0 to n - 1, and the photos are those of other scenes, n to 2n - 1.
 
 From top to bottom: conversion, PNG, one image file, finding files, sources of images,
 images -> HDF5, HDF5 -> images, batches, photos to translate, main.
@@ -37,7 +43,7 @@ import h5py
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from models import bits, toyfaces
+from models import bits, toyfaces, toyscenes
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # see `_open`
 
@@ -222,6 +228,7 @@ class Chunk(typing.NamedTuple):
     images: np.ndarray           # uint8 [count, rows, columns, channels]
     labels: np.ndarray = None    # uint16 [count], if the source has labels
     factors: np.ndarray = None   # uint8 [count, 4], of toy faces
+    truths: np.ndarray = None    # uint8, as images: true drawings of photos of toy scenes
     skipped: dict = {}           # {path: reason} of the files that could not be read
 
 
@@ -398,6 +405,42 @@ def _toyfaces(args):
     return Source(count, list(toyfaces.FACTORS["hair_color"]), paint())
 
 
+def _toyscenes(args):
+    """Returns a Source of drawings of toy scenes."""
+    count = _toyscenes_count(args)
+
+    def paint():
+        for start in range(0, count, CHUNK):
+            _, drawings = toyscenes.sample(
+                min(CHUNK, count - start), args.seed, start, args.image_shape[0])
+            yield Chunk(drawings)
+
+    return Source(count, [], paint())
+
+
+def _toyscenes_photos(args):
+    """Returns a Source of photos of other toy scenes than those drawn, and of their true drawings.
+    """
+    count = _toyscenes_count(args)
+
+    def paint():
+        for start in range(0, count, CHUNK):
+            photos, drawings = toyscenes.sample(
+                min(CHUNK, count - start), args.seed, count + start, args.image_shape[0])
+            yield Chunk(photos, truths=drawings)
+
+    return Source(count, [], paint())
+
+
+def _toyscenes_count(args):
+    """Returns the number of toy scenes, once their image shape has been checked."""
+    rows, columns, channels = args.image_shape
+    if rows != columns or rows not in toyscenes.SIZES or channels != 3:
+        raise ValueError("`image_shape` must be (size, size, 3) for toy scenes, with a multiple of "
+                         f"16 from 32 to 512. Received: image_shape={args.image_shape}")
+    return args.dataset_size or 2000
+
+
 def _mnist(args):
     """Returns a Source of MNIST's 60,000 training digits."""
     paths = sorted(glob.glob("mnist/train-images[-.]idx3-ubyte*"))
@@ -431,7 +474,7 @@ def _even(args):
 
 
 # Datasets that need no files of the user's own: {value of `images`: function(args) -> Source}.
-EMBEDDED = {"toyfaces": _toyfaces, "mnist": _mnist, "even": _even}
+EMBEDDED = {"toyfaces": _toyfaces, "toyscenes": _toyscenes, "mnist": _mnist, "even": _even}
 
 
 # ---- images -> HDF5
@@ -509,6 +552,9 @@ def _validate(args):
     if args.photos and args.image_shape[2] != 3:
         raise ValueError("`photos` is incompatible with `image_shape`: photos have 3 channels. "
                          f"Received: photos={args.photos}, image_shape={args.image_shape}")
+    if args.photos == "toyscenes" and args.images != "toyscenes":
+        raise ValueError("`photos` = toyscenes needs `images` = toyscenes, the drawings that go "
+                         f"with it. Received: photos=toyscenes, images={args.images}")
 
 
 def _check_free_space(args, source, photos_source):
@@ -516,6 +562,8 @@ def _check_free_space(args, source, photos_source):
     images = source.count
     if photos_source:
         images += source.count + photos_source.count  # the smoothed images, and the photos
+    if args.photos == "toyscenes":
+        images += photos_source.count  # the true drawings
     needed = images * (math.prod(args.image_shape) + OVERHEAD)
     free = shutil.disk_usage(os.path.dirname(args.data) or ".").free
     if needed > free:
@@ -539,6 +587,8 @@ def _images_source(args):
 
 def _photos_source(args):
     """Returns the Source that `photos` names."""
+    if args.photos == "toyscenes":
+        return _toyscenes_photos(args)
     paths = find_files(args.photos)
     if not paths:
         raise FileNotFoundError("`photos` matches no file. Set it to a glob such as "
@@ -586,17 +636,15 @@ def _encode(text):
 
 
 def _write_images(args, file, name, source, drop_duplicates):
-    """Writes the images of a Source as dataset `name`, and their labels and factors.
+    """Writes the images of a Source as dataset `name`, and their labels, factors and truths.
 
-    The dataset grows, as the number of usable images is known only at the end. Its attribute
-    "digest" is the hash of its bytes, for `fingerprint`.
+    The dataset's attribute "digest" is the hash of its bytes, for `fingerprint`.
 
     Returns:
         The dataset, the number of exact duplicates dropped and the number of files skipped.
     """
-    shape = args.image_shape
-    dataset = file.create_dataset(name, (0, *shape), "uint8", maxshape=(None, *shape),
-                                  chunks=(1, *shape))
+    dataset = _empty_dataset(args, file, name)
+    truths = None
     content = hashlib.blake2b(digest_size=8)
     progress = Progress(source.count)
     seen, labels, factors = set(), [], []
@@ -613,19 +661,36 @@ def _write_images(args, file, name, source, drop_duplicates):
                 continue
             images = chunk.images[rows]
             content.update(images.tobytes())
-            start = len(dataset)
-            dataset.resize(start + len(images), axis=0)
-            dataset[start:] = images
+            _append(dataset, images)
             if chunk.labels is not None:
                 labels.append(chunk.labels[rows])
             if chunk.factors is not None:
                 factors.append(chunk.factors[rows])
+            if chunk.truths is not None:
+                if truths is None:
+                    truths = _empty_dataset(args, file, "truths")
+                _append(truths, chunk.truths[rows])
     dataset.attrs["digest"] = np.bytes_(content.hexdigest())
     if source.label_names and labels:
         file["labels"] = np.concatenate(labels)
     if factors:
         file["factors"] = np.concatenate(factors)
     return dataset, total - len(dataset), skipped
+
+
+def _empty_dataset(args, file, name):
+    """Creates a dataset of images that grows: the number of usable images is known only at the end.
+    """
+    shape = args.image_shape
+    return file.create_dataset(name, (0, *shape), "uint8", maxshape=(None, *shape),
+                               chunks=(1, *shape))
+
+
+def _append(dataset, images):
+    """Appends images to a dataset of `_empty_dataset`."""
+    start = len(dataset)
+    dataset.resize(start + len(images), axis=0)
+    dataset[start:] = images
 
 
 def _new_rows(images, seen):
@@ -751,7 +816,8 @@ def open_images(args, name="faces"):
 
     Args:
         args: the constants of the run.
-        name: of the dataset: "faces", or, if `photos` is set, "photos" or "smoothed".
+        name: of the dataset: "faces", or, if `photos` is set, "photos" or "smoothed", or "truths"
+            if it is toyscenes.
 
     Returns:
         Images of shape [count, *image_shape], uint8, or float32 in [-1, 1] if the original project

@@ -14,6 +14,7 @@ from PIL import Image
 
 import data
 from args import Args, Even, Mnist28, ToyFaces, override
+from models import toyscenes
 from models.bits import numbers
 
 RNG = np.random.default_rng(0)
@@ -424,6 +425,10 @@ def test_no_usable_image_is_an_error_and_the_old_file_stays(here):
     ("crop", {"crop": "middle"}),
     ("image_shape", {"image_shape": (8, 8, 2)}),
     ("image_shape", {"images": "toyfaces"}),
+    ("image_shape", {"images": "toyscenes"}),
+    ("image_shape", {"images": "toyscenes", "image_shape": (64, 32, 3)}),
+    ("image_shape", {"images": "toyscenes", "image_shape": (64, 64, 1)}),
+    ("photos", {"photos": "toyscenes", "image_shape": (64, 64, 3)}),
     ("photos", {"photos": "in/*", "image_shape": (8, 8, 1)}),
     ("data", {"data": "shard-*.hdf5"}),
     ("max_int", {"images": "even", "image_shape": (1, 10, 1), "max_int": 1024}),
@@ -544,6 +549,41 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
     printed = capsys.readouterr().out
     assert "skipped mine/corrupt.png" in printed
     assert "4 images of mine/**" in printed
+
+
+@pytest.mark.parametrize("dataset_size", [10, 2])
+def test_toy_scenes_are_drawings_and_photos_of_other_scenes(here, dataset_size):
+    args = small_args(images="toyscenes", photos="toyscenes", image_shape=(32, 32, 3), seed=3,
+                      dataset_size=dataset_size, test_fraction=0.3)
+    data.make(args)
+    _, drawings = toyscenes.sample(dataset_size, 3, 0, 32)
+    photos, truths = toyscenes.sample(dataset_size, 3, dataset_size, 32)
+    with h5py.File("data.hdf5") as file:
+        assert sorted(file) == ["faces", "photos", "smoothed", "truths"]
+        assert (file["faces"][:] == drawings).all()
+        assert (file["photos"][:] == photos).all()
+        assert (file["truths"][:] == truths).all()
+    assert data.attributes(args)["photos"] == "toyscenes"
+
+
+def test_batches_of_toy_scenes_hold_no_truths(here):
+    args = small_args(images="toyscenes", photos="toyscenes", image_shape=(32, 32, 3),
+                      dataset_size=6, test_fraction=0.34)
+    data.make(args)
+    images, photos, smoothed = next(data.iterate(args))
+    assert images.shape == photos.shape == smoothed.shape == (2, 32, 32, 3)
+    assert data.open_images(args, "truths").shape == (6, 32, 32, 3)
+
+
+def test_toy_scenes_may_be_used_without_photos_or_with_photos_of_others(here):
+    args = small_args(images="toyscenes", image_shape=(32, 32, 3), dataset_size=3)
+    data.make(args)
+    with h5py.File("data.hdf5") as file:
+        assert sorted(file) == ["faces"]
+    save_noise("mine/a.png")
+    data.make(override(args, photos="mine/*"))
+    with h5py.File("data.hdf5") as file:
+        assert sorted(file) == ["faces", "photos", "smoothed"]
 
 
 def test_photos_to_translate_must_exist(here):

@@ -18,7 +18,7 @@ PROJECT = {"args", "data", "gan", "models", "training"}
 ALLOWED_IMPORTS = {
     "args.py": (),
     "models": ("models",),
-    "data.py": ("args", "models.bits", "models.toyfaces"),
+    "data.py": ("args", "models.bits", "models.toyfaces", "models.toyscenes"),
     "training": ("data", "models", "training"),
     "gan.py": ("args", "data", "models", "training"),
 }
@@ -80,7 +80,9 @@ def test_data_imports_args_only_as_a_script():
     "import data",
     "import args, data; data.make(args.override(args.ToyFaces, dataset_size=40))",
     "import args, data; data.make(args.override(args.Even, dataset_size=600))",
-], ids=["models", "data", "toyfaces", "even"])
+    "import args, data; data.make(args.override(args.Cartoon64, images='toyscenes', "
+    "photos='toyscenes', dataset_size=20))",
+], ids=["models", "data", "toyfaces", "even", "toyscenes"])
 def test_starts_without_tensorflow_and_keras(code, tmp_path):
     check = "import sys; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     path = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
