@@ -905,7 +905,9 @@ def _mountain_scene(scene):
                   0.55 - 0.15 * index)
     if dice.chance(0.4):
         _hills(scene, horizon + 16, 1)
-        _water(scene, horizon + 12, horizon + 70)
+        _water(scene, horizon + 12, horizon + 54)
+    else:
+        _ground(scene, horizon + 14, 6)
     _scatter(scene, _pine, dice.whole(4, 9), horizon + 14, horizon + 24, (24, 40), depth=0.25)
     ground = _ground(scene, horizon + dice.between(26, 50))
     _flowers(scene, ground, horizon + 50)
