@@ -398,7 +398,7 @@ def _cloud(scene, x, y, width):
         outlines.append(_disc(middle, y - radius * 0.5, radius, radius * 0.8))
     top = _mix(WHITE, scene.sky_below, 0.55 if scene.is_dark else 0.12)
     bottom = _mix(top, scene.sky_above, 0.35)
-    scene.add(outlines, top, "cloud", 0, "ball", bottom=bottom, glows=True, soft=1)
+    scene.add(outlines, top, "cloud", shade="ball", bottom=bottom, glows=True, soft=1)
 
 
 def _birds(scene, x, y):
@@ -595,9 +595,9 @@ def _poplar(scene, x, y, size, depth=0):
 def _palm(scene, x, y, size):
     side = scene.dice.choice((-1, 1))
     scene.shadow(x, y, size * 0.4)
-    scene.add([_place(PALM_TRUNK, x, y, size, side)], (158, 118, 80), "bark", 0, "column")
+    scene.add([_place(PALM_TRUNK, x, y, size, side)], (158, 118, 80), "bark", shade="column")
     leaves = [_place(leaf, x, y, size, side) for leaf in PALM_LEAVES]
-    scene.add(leaves, scene.dice.color(LEAVES["green"]), "leaves", 0, "ball")
+    scene.add(leaves, scene.dice.color(LEAVES["green"]), "leaves", shade="ball")
 
 
 def _bush(scene, x, y, size, depth=0):
@@ -690,7 +690,7 @@ def _chimney(scene, x, bottom, width, height, depth):
         puffs = [_disc(x + lean * width * (step - 0.6), top - width * step, width * step * 0.36)
                  for step in (0.9, 1.6, 2.6)]
         color = _mix(WHITE, scene.sky_below, 0.4)
-        scene.add(puffs, color, "cloud", 0, "ball", glows=True, soft=1)
+        scene.add(puffs, color, "cloud", shade="ball", glows=True, soft=1)
 
 
 def _door(scene, x, y, width, height, wall, depth):
@@ -717,8 +717,10 @@ def _windows(scene, columns, rows, width, height, wall, depth, lit_share=0.7):
     for x in columns:
         for y in rows:
             box = _box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            is_lit = scene.is_dark and scene.dice.chance(lit_share)
-            (lit if is_lit else dark).append(box)
+            if scene.is_dark and scene.dice.chance(lit_share):
+                lit.append(box)
+            else:
+                dark.append(box)
     within = wall if width < 12 else None
     if dark:
         glass = _mix((92, 124, 156), scene.sky_below, 0.25)
@@ -775,11 +777,11 @@ def _church(scene, x, y, size, depth=0):
 def _lighthouse(scene, x, y, size):
     """Paints a lighthouse with colored stripes."""
     tower = _parse("-14,0 14,0 9,-76 -9,-76")
-    number = scene.add([_place(tower, x, y, size)], WHITE, "bricks", 0, "column")
+    number = scene.add([_place(tower, x, y, size)], WHITE, "bricks", shade="column")
     stripes = [_place(_parse("-13,-14 13,-14 12,-30 -12,-30"), x, y, size),
                _place(_parse("-11,-46 11,-46 10,-62 -10,-62"), x, y, size)]
     red = scene.dice.color([(210, 60, 56), (210, 60, 56), (50, 96, 160)])
-    scene.add(stripes, red, "bricks", 0, "column", within=number)
+    scene.add(stripes, red, "bricks", shade="column", within=number)
     scene.add([_place(_parse("-7,-76 7,-76 7,-88 -7,-88"), x, y, size)], LAMPLIGHT, "glass",
               glows=True)
     scene.add([_place(_parse("-11,-87 11,-87 0,-102"), x, y, size)], red * 0.9, "plain")
@@ -801,10 +803,10 @@ def _car(scene, x, y, size):
     color = dice.color(BRIGHT)
     scene.shadow(x, y, size * 1.8)
     scene.add([_place(CAR_CABIN, x, y, size, side)], _mix((92, 124, 156), scene.sky_below, 0.3),
-              "glass", 0, "wall")
-    scene.add([_place(CAR_BODY, x, y, size, side)], color, "plain", 0, "ball")
+              "glass", shade="wall")
+    scene.add([_place(CAR_BODY, x, y, size, side)], color, shade="ball")
     wheels = [_disc(x + across * size, y - size * 0.17, size * 0.2) for across in (-0.54, 0.54)]
-    scene.add(wheels, (52, 50, 58), "plain", 0, "flat")
+    scene.add(wheels, (52, 50, 58))
 
 
 # ---- living things
@@ -818,29 +820,29 @@ def _person(scene, x, y, size):
     scene.shadow(x, y, size * 0.4)
     legs = [_box(x + left * size, y - size * 0.22, x + (left + 0.1) * size, y)
             for left in (-0.13, 0.03)]
-    scene.add(legs, dice.color([(60, 70, 110), (90, 64, 60)]), "plain", 0, "column")
+    scene.add(legs, dice.color([(60, 70, 110), (90, 64, 60)]), shade="column")
     if dice.chance(0.4):
         hand_x, hand_y = x + side * size * 0.33, y - size * 0.8
         string = np.array([(hand_x, hand_y), (hand_x + 2, hand_y), (hand_x + 1, y - size * 1.35)])
         scene.add([string], LINE)
         scene.add([_disc(hand_x, y - size * 1.5, size * 0.18, size * 0.21)], dice.color(BRIGHT),
-                  "plain", 0, "ball")
+                  shade="ball")
         sleeve = RAISED_SLEEVE
     else:
         sleeve = SLEEVE
     sleeves = [_place(sleeve, x, y, size, side), _place(SLEEVE, x, y, size, -side)]
-    scene.add(sleeves, clothes * 0.9, "plain", 0, "ball")
-    scene.add([_place(COAT, x, y, size)], clothes, "plain", 0, "ball")
-    head = scene.add([_disc(x, y - size * 0.8, size * 0.21)], skin, "plain", 0, "ball")
+    scene.add(sleeves, clothes * 0.9, shade="ball")
+    scene.add([_place(COAT, x, y, size)], clothes, shade="ball")
+    head = scene.add([_disc(x, y - size * 0.8, size * 0.21)], skin, shade="ball")
     eyes = [_disc(x + (across + side * 0.03) * size, y - size * 0.76, size * 0.032, size * 0.045)
             for across in (-0.08, 0.08)]
     scene.add(eyes, LINE, within=head)
-    scene.add([_place(dice.choice(HAIR_CUTS), x, y, size, side)], dice.color(HAIR), "bark", 0,
-              "ball", within=head)
+    scene.add([_place(dice.choice(HAIR_CUTS), x, y, size, side)], dice.color(HAIR), "bark",
+              shade="ball", within=head)
     if dice.chance(0.3):
         brim = _disc(x, y - size * 0.94, size * 0.32, size * 0.05)
         crown = _disc(x, y - size * 1.0, size * 0.18, size * 0.11)
-        scene.add([brim, crown], dice.color([(240, 214, 140), *BRIGHT]), "planks", 0, "ball",
+        scene.add([brim, crown], dice.color([(240, 214, 140), *BRIGHT]), "planks", shade="ball",
                   within=head)
 
 
@@ -849,22 +851,22 @@ def _cat(scene, x, y, size):
     side = scene.dice.choice((-1, 1))
     fur = scene.dice.color(FUR)
     scene.shadow(x, y, size * 0.7)
-    scene.add([_place(CAT_TAIL, x, y, size, side)], fur, "bark", 0, "ball")
-    body = scene.add([_place(CAT_BODY, x, y, size)], fur, "bark", 0, "ball")
+    scene.add([_place(CAT_TAIL, x, y, size, side)], fur, "bark", shade="ball")
+    body = scene.add([_place(CAT_BODY, x, y, size)], fur, "bark", shade="ball")
     scene.add([_place(CAT_BELLY, x, y, size)], _mix(fur, WHITE, 0.6), "bark", within=body)
     ears = [_place(CAT_EAR, x, y, size), _place(CAT_EAR, x, y, size, -1)]
-    head = scene.add([*ears, _disc(x, y - size * 0.7, size * 0.27, size * 0.23)], fur, "bark", 0,
-                     "ball")
+    head = scene.add([*ears, _disc(x, y - size * 0.7, size * 0.27, size * 0.23)], fur, "bark",
+                     shade="ball")
     eyes = [_disc(x + across * size, y - size * 0.72, size * 0.06) for across in (-0.11, 0.11)]
     scene.add(eyes, (250, 230, 110) if fur.sum() < 400 else LINE, within=head)
 
 
 def _snowman(scene, x, y, size):
     scene.shadow(x, y, size * 0.5)
-    snow = scene.add([_disc(x, y - size * 0.24, size * 0.28, size * 0.25)], SNOW, "grain", 0,
-                     "ball")
-    scene.add([_disc(x, y - size * 0.58, size * 0.2, size * 0.18)], SNOW, "grain", 0, "ball")
-    head = scene.add([_disc(x, y - size * 0.84, size * 0.14)], SNOW, "grain", 0, "ball")
+    snow = scene.add([_disc(x, y - size * 0.24, size * 0.28, size * 0.25)], SNOW, "grain",
+                     shade="ball")
+    scene.add([_disc(x, y - size * 0.58, size * 0.2, size * 0.18)], SNOW, "grain", shade="ball")
+    head = scene.add([_disc(x, y - size * 0.84, size * 0.14)], SNOW, "grain", shade="ball")
     scarf = _box(x - size * 0.15, y - size * 0.76, x + size * 0.15, y - size * 0.69)
     scene.add([scarf], scene.dice.color(BRIGHT[:5]), within=snow)
     hat = [_box(x - size * 0.16, y - size * 0.97, x + size * 0.16, y - size * 0.92),
@@ -945,7 +947,7 @@ def _sea_scene(scene):
         (128 + side * dice.between(10, 40), UNITS + 30), (128 + side * 46, 200),
         (128 + side * 60, 176), (128 + side * 90, 164), (128 + side * 170, 160),
         (128 + side * 170, UNITS + 30)]))
-    scene.add([cliff], STONE, "rock", 0, "slope")
+    scene.add([cliff], STONE, "rock", shade="slope")
     grass = _smooth(np.array([
         (128 + side * 54, 190), (128 + side * 62, 172), (128 + side * 90, 160),
         (128 + side * 170, 156), (128 + side * 170, 186), (128 + side * 84, 184)]))
@@ -1091,9 +1093,9 @@ def _parasol(scene, x, y, size):
     scene.shadow(x, y, size * 1.2)
     scene.add([_box(x - 1.6, y - size, x + 1.6, y)], WOOD)
     shade = _smooth(_parse("-56,-70 -56,-70 -40,-96 0,-108 40,-96 56,-70 56,-70 0,-76"))
-    number = scene.add([_place(shade, x, y, size)], color, "plain", 0, "ball")
+    number = scene.add([_place(shade, x, y, size)], color, shade="ball")
     stripe = _smooth(_parse("-18,-74 -18,-74 -14,-96 0,-106 14,-96 18,-74 18,-74"))
-    scene.add([_place(stripe, x, y, size)], WHITE, "plain", 0, "ball", within=number)
+    scene.add([_place(stripe, x, y, size)], WHITE, shade="ball", within=number)
     towel = np.array([(x + 10, y - 4), (x + 50, y - 4), (x + 44, y + 6), (x + 2, y + 6)])
     scene.add([towel], scene.dice.color(BRIGHT))
 
