@@ -41,6 +41,7 @@ CALLBACKS = (
     callbacks.DumpSamples,
     callbacks.TensorBoard,
     callbacks.DumpWeights,
+    callbacks.DumpGenerator,
     callbacks.SamplesAnimation,
 )
 

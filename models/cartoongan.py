@@ -15,7 +15,6 @@ from models import augment, features, randomness
 from models.adversarial import GAN
 from models.autoencoder import Autoencoder
 from models.dcgan import initializer, upsample
-from models.layers import ReflectionPadding2D
 from models.randomness import Purpose
 
 BLOCKS = 8  # residual blocks in the middle of G [Chen 2018 s3.1]
@@ -86,10 +85,15 @@ def build_discriminator(args, classes=0):
 
 
 def _convolve(x, args, filters, kernel_size=3, stride=1):
-    x = ReflectionPadding2D(kernel_size // 2)(x)
+    x = _pad_by_reflection(x, kernel_size // 2)
     convolution = layers.Conv2D(
         filters, kernel_size, strides=stride, kernel_initializer=initializer(args))
     return convolution(x)
+
+
+def _pad_by_reflection(x, size):
+    """Adds `size` pixels on each side by reflection, which leaves no dark rim as zeros do."""
+    return keras.ops.pad(x, [(0, 0), (size, size), (size, size), (0, 0)], mode="reflect")
 
 
 def _instance_norm(x):

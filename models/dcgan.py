@@ -12,7 +12,6 @@ from models.layers import (
     AlwaysDropout,
     BatchNormalization,
     MinibatchDiscrimination,
-    PixelShuffle,
     SpectralNormalization,
 )
 
@@ -90,7 +89,7 @@ def upsample(x, args, filters, **options):
         return layers.Conv2DTranspose(filters, args.kernel_size, strides=2, **options)(x)
     if args.upsampling == "pixel_shuffle":
         x = layers.Conv2D(4 * filters, args.kernel_size, **options)(x)
-        return PixelShuffle()(x)
+        return keras.ops.depth_to_space(x, 2)  # [Shi 2016, arXiv:1609.05158]
     x = layers.UpSampling2D(2, interpolation=args.upsampling)(x)  # nearest or bilinear
     return layers.Conv2D(filters, args.kernel_size, **options)(x)
 

@@ -3,6 +3,7 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable(package="dcgan")  # opens once this module is imported
 class AlwaysDropout(keras.layers.Dropout):
     """Dropout that is active at sampling time too: noise for G [ganhacks 17; Isola 2017]."""
 
@@ -29,47 +30,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.moving_mean.assign(mean + self.momentum * (self.moving_mean - mean))
         self.moving_variance.assign(variance + self.momentum * (self.moving_variance - variance))
         return outputs
-
-
-class PixelShuffle(keras.layers.Layer):
-    """Rearranges [batch, rows, columns, 4 n] to [batch, 2 rows, 2 columns, n].
-
-    Reference: Shi 2016, arXiv:1609.05158.
-    """
-
-    def call(self, inputs):
-        return tf.nn.depth_to_space(inputs, 2)
-
-    def compute_output_shape(self, shape):
-        batch, rows, columns, channels = shape
-        rows = None if rows is None else 2 * rows
-        columns = None if columns is None else 2 * columns
-        return batch, rows, columns, channels // 4
-
-
-class ReflectionPadding2D(keras.layers.Layer):
-    """Pads [batch, rows, columns, channels] by reflection, which leaves no dark rim as zeros do.
-
-    Args:
-        size: number of pixels added on each side.
-    """
-
-    def __init__(self, size, **options):
-        super().__init__(**options)
-        self.size = size
-
-    def call(self, inputs):
-        padding = [self.size, self.size]
-        return tf.pad(inputs, [[0, 0], padding, padding, [0, 0]], "REFLECT")
-
-    def compute_output_shape(self, shape):
-        batch, rows, columns, channels = shape
-        rows = None if rows is None else rows + 2 * self.size
-        columns = None if columns is None else columns + 2 * self.size
-        return batch, rows, columns, channels
-
-    def get_config(self):
-        return {**super().get_config(), "size": self.size}
 
 
 class MinibatchDiscrimination(keras.layers.Layer):
@@ -148,3 +108,40 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     def compute_output_shape(self, shape):
         return self.layer.compute_output_shape(shape)
+
+
+# ---- networks without these layers
+
+
+def with_keras_layers(network):
+    """Returns a copy of a network that needs as few layers of this module as possible.
+
+    Our batch norm becomes Keras' own, which has the same weights and, outside training, the same
+    outputs. All layers compute in float32, whatever `precision` is: Keras exports no others to
+    ONNX. AlwaysDropout stays.
+
+    Args:
+        network: a Functional keras.Model.
+    """
+    copy = keras.models.clone_model(network, clone_function=_copy_of_layer)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _copy_of_layer(layer):
+    """Returns a new layer like `layer`, or a new operation such as a slice of z."""
+    kind, config = type(layer), layer.get_config()
+    if isinstance(layer, keras.layers.Layer):
+        config["dtype"] = "float32"
+    if kind is BatchNormalization:
+        kind = keras.layers.BatchNormalization
+    return kind.from_config(config)
+
+
+def layers_of_this_module(network):
+    """Returns the names of the classes of this module that `network` has layers of, sorted."""
+    names = set()
+    for layer in network.layers:
+        if type(layer).__module__ == __name__:
+            names.add(type(layer).__name__)
+    return sorted(names)

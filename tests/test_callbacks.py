@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 
+import keras
 import matplotlib.figure
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fake_gan import HEALTHY, FakeGAN, fit
 from PIL import Image
 
 import data
+from models import layers
 from models.randomness import Purpose
 from training import callbacks, checkpoints
 
@@ -50,8 +52,8 @@ def test_dump_happens_every_few_batches_and_at_the_last(tiny, start, end, expect
 
 def test_training_fills_the_run_folder(trained):
     run = trained / "runs/toyfaces"
-    expected = {"args.json", "dump.png", "loss.csv", "loss.png", "progress.webp", "reals.png",
-                "samples", "weights"}
+    expected = {"args.json", "dump.png", "generator.keras", "loss.csv", "loss.png",
+                "progress.webp", "reals.png", "samples", "weights"}
     assert expected <= set(names(run))
     assert [name for name in names(run) if name.startswith(".") and name != ".lock"] == []
     assert names(run / "samples") == ["000002.png", "000004.png"]
@@ -302,6 +304,52 @@ def test_error_of_the_writing_thread_ends_training(here, tiny, batches, learned)
     with pytest.raises(OSError, match="weights"):
         fit(model, [callbacks.DumpWeights(tiny(dump_every=2), here)], batches)
     assert int(model.batch.numpy()) == learned
+
+
+# ---- DumpGenerator
+
+def test_newest_averaged_generator_is_in_one_file(here, tiny):
+    model = FakeGAN()
+    fit(model, [callbacks.DumpGenerator(tiny(), here)], 3)
+    assert names(here) == ["generator.keras"]
+    loaded = keras.models.load_model(here / "generator.keras")
+    for one, other in zip(loaded.weights, model.networks["generator_ema"].weights, strict=True):
+        assert np.array_equal(one, other)
+    fit(model, [callbacks.DumpGenerator(tiny(), here)], 5)
+    renewed = keras.models.load_model(here / "generator.keras")
+    assert not np.array_equal(renewed.weights[0], loaded.weights[0])
+    assert np.array_equal(renewed.weights[0], model.networks["generator_ema"].weights[0])
+
+
+def test_generator_without_an_average_is_saved_itself(here, tiny):
+    model = FakeGAN(ema=False)
+    fit(model, [callbacks.DumpGenerator(tiny(), here)], 2)
+    loaded = keras.models.load_model(here / "generator.keras")
+    assert np.array_equal(loaded.weights[0], model.generator.weights[0])
+
+
+def test_file_of_the_generator_is_replaced_only_when_the_new_one_is_whole(
+        here, tiny, monkeypatch):
+    def save_half(self, path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    (here / "generator.keras").write_bytes(b"whole")
+    monkeypatch.setattr(keras.Sequential, "save", save_half)
+    with pytest.raises(OSError, match="disk full"):
+        fit(FakeGAN(), [callbacks.DumpGenerator(tiny(), here)], 2)
+    assert (here / "generator.keras").read_bytes() == b"whole"
+
+
+def test_layers_that_need_this_project_are_printed_once_per_run(here, tiny, capsys):
+    model = FakeGAN(ema=False)
+    model.generator = keras.Sequential([keras.Input([2]), layers.AlwaysDropout(0.5)])
+    model.g_optimizer = keras.optimizers.SGD(1.0)
+    fit(model, [callbacks.DumpGenerator(tiny(), here)], 2)
+    printed = capsys.readouterr().out
+    assert "AlwaysDropout" in printed and printed.count("\n") == 1
+    fit(model, [callbacks.DumpGenerator(tiny(), here)], 4)
+    assert capsys.readouterr().out == ""
 
 
 # ---- TensorBoard

@@ -52,6 +52,17 @@ def are_equal(before, after):
 
 # ---- networks
 
+def test_reflection_padding_by_hand():
+    image = np.float32([[[[1], [2], [3]], [[4], [5], [6]]]])
+    padded = cartoongan._pad_by_reflection(image, 1).numpy()[0, :, :, 0]
+    assert padded.tolist() == [
+        [5, 4, 5, 6, 5],
+        [2, 1, 2, 3, 2],
+        [5, 4, 5, 6, 5],
+        [2, 1, 2, 3, 2],
+    ]
+
+
 def test_the_generator_has_as_many_weights_as_in_the_paper():
     # Kernels and biases by hand. Instance norm has two weights for each channel.
     first = 7 * 7 * 3 * 64 + 64 + 2 * 64

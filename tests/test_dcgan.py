@@ -11,7 +11,8 @@ IMAGES = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3)))
 
 
 def kinds(network):
-    return [type(layer).__name__ for layer in network.layers]
+    """Returns the names of the classes of all layers, and of Keras' operations between them."""
+    return [type(operation).__name__ for operation in network.operations]
 
 
 def settings(network, name):
@@ -73,18 +74,28 @@ def test_discriminator_takes_images_of_any_size():
 # ---- up and down
 
 @pytest.mark.parametrize("upsampling, kind", [
-    ("transpose", "Conv2DTranspose"), ("pixel_shuffle", "PixelShuffle"),
+    ("transpose", "Conv2DTranspose"), ("pixel_shuffle", "DepthToSpace"),
     ("nearest", "UpSampling2D"), ("bilinear", "UpSampling2D")])
 def test_upsampling(deep, upsampling, kind):
     generator = dcgan.build_generator(deep(upsampling=upsampling))
     # The first layer, whose input is a single pixel, is always a transposed convolution.
-    expected = {"Conv2DTranspose": 1, "PixelShuffle": 0, "UpSampling2D": 0}
+    expected = {"Conv2DTranspose": 1, "DepthToSpace": 0, "UpSampling2D": 0}
     expected[kind] += 4
     assert {name: kinds(generator).count(name) for name in expected} == expected
     assert set(settings(generator, "interpolation")) <= {upsampling}
     images = generator(tf.random.stateless_normal([2, 100], [0, 0]))
     assert images.shape == (2, 64, 64, 3)
     assert float(tf.reduce_max(tf.abs(images))) <= 1
+
+
+def test_pixel_shuffle_by_hand(tiny):
+    inputs = keras.Input([1, 1, 4])
+    outputs = dcgan.upsample(
+        inputs, tiny(upsampling="pixel_shuffle", kernel_size=1, kernel_initializer="orthogonal"), 1)
+    network = keras.Model(inputs, outputs)
+    network.layers[1].kernel.assign(np.eye(4).reshape(1, 1, 4, 4))
+    image = np.float32([[[[1, 2, 3, 4]]]])  # one pixel of four channels: four pixels of one
+    assert network(image).numpy()[0, :, :, 0].tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("downsampling, stride, pooling", [

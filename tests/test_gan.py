@@ -264,6 +264,42 @@ def test_same_seed_gives_the_same_losses_and_another_seed_others(toys, tiny):
     assert one == same != other
 
 
+# ---- generator.keras
+
+OPEN_WITHOUT_PROJECT = """
+import importlib.util, sys
+for name in ("args", "data", "gan", "models", "training"):
+    assert importlib.util.find_spec(name) is None, name
+{readme}
+import numpy as np
+np.save("by_keras.npy", generator(np.load("z.npy")))
+import onnxruntime
+session = onnxruntime.InferenceSession("generator.onnx")
+np.save("by_onnx.npy", session.run(None, {{"z": np.load("z.npy")}})[0])
+"""
+
+
+def test_generator_file_is_opened_and_exported_as_in_the_readme_without_the_project(trained, tiny):
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("onnxruntime")
+    readme = (ROOT / "README.md").read_text()
+    code, = re.findall(r"```python\n(.*?load_model.*?)```", readme, re.S)
+    model = models.build(tiny())
+    gan.load_networks(model, RUN / "weights/000004")
+    z = model.sample_z(8)
+    np.save("z.npy", z)
+    script = OPEN_WITHOUT_PROJECT.format(readme=code.replace("anime64", "toyfaces"))
+    # -I: neither the current folder nor PYTHONPATH is searched for modules.
+    finished = subprocess.run(
+        [sys.executable, "-I", "-c", script], cwd=trained, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    expected = model.generator_ema(z, training=False).numpy()
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(np.load("by_keras.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(np.load("by_onnx.npy"), expected, atol=1e-4)
+    assert image("face.png").shape == (64, 64, 3)
+
+
 # ---- generate
 
 def test_generate_writes_images_a_grid_and_an_interpolation(trained, tiny):

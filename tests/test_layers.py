@@ -1,9 +1,24 @@
 """models/layers.py: each layer against values by hand, or against Keras' own."""
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
+from args import (
+    Args,
+    Cartoon64,
+    Even,
+    KerasExample,
+    Mnist28,
+    Original,
+    OriginalMnist28,
+    PyTorchExample,
+    override,
+)
 from models import layers
 
 
@@ -34,31 +49,8 @@ def test_batch_norm_as_one_operation_equals_that_of_keras(shape):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
 
 
-def test_pixel_shuffle_by_hand():
-    image = np.float32([[[[1, 2, 3, 4]]]])  # one pixel of four channels: four pixels of one
-    assert layers.PixelShuffle()(image).numpy()[0, :, :, 0].tolist() == [[1, 2], [3, 4]]
-
-
-def test_reflection_padding_by_hand():
-    image = np.float32([[[[1], [2], [3]], [[4], [5], [6]]]])
-    padded = layers.ReflectionPadding2D(1)(image).numpy()[0, :, :, 0]
-    assert padded.tolist() == [
-        [5, 4, 5, 6, 5],
-        [2, 1, 2, 3, 2],
-        [5, 4, 5, 6, 5],
-        [2, 1, 2, 3, 2],
-    ]
-
-
-@pytest.mark.parametrize("layer, shape, expected", [
-    (layers.PixelShuffle(), (None, 8, 4, 12), (None, 16, 8, 3)),
-    (layers.PixelShuffle(), (None, None, None, 12), (None, None, None, 3)),
-    (layers.ReflectionPadding2D(3), (None, 8, 4, 3), (None, 14, 10, 3)),
-    (layers.ReflectionPadding2D(3), (None, None, None, 3), (None, None, None, 3)),
-    (layers.MinibatchDiscrimination(5), (None, 12), (None, 17)),
-])
-def test_output_shape_is_known_before_the_call(layer, shape, expected):
-    assert tuple(layer.compute_output_shape(shape)) == expected
+def test_output_shape_of_minibatch_discrimination_is_known_before_the_call():
+    assert layers.MinibatchDiscrimination(5).compute_output_shape((None, 12)) == (None, 17)
 
 
 # ---- minibatch discrimination
@@ -142,8 +134,6 @@ def test_gradient_of_spectral_norm_includes_sigma(normalized):
 @pytest.mark.parametrize("layer, shape", [
     (layers.AlwaysDropout(0.0), [4, 4, 8]),
     (layers.BatchNormalization(momentum=0.3, epsilon=0.1), [4, 4, 8]),
-    (layers.PixelShuffle(), [4, 4, 8]),
-    (layers.ReflectionPadding2D(2), [4, 4, 8]),
     (layers.MinibatchDiscrimination(5, size=2), [8]),
     (layers.SpectralNormalization(keras.layers.Conv2D(2, 3)), [4, 4, 8]),
 ], ids=lambda value: type(value).__name__)
@@ -156,3 +146,88 @@ def test_layer_can_be_copied(layer, shape):
     images = tf.random.stateless_normal([2, *shape], [0, 0])
     np.testing.assert_allclose(copy(images), network(images), rtol=1e-5, atol=1e-6)
     assert type(copy.layers[-1]) is type(layer)
+
+
+# ---- networks without these layers
+
+SMALL = {"generator_filters": (8, 8), "generator_extra_filters": (4,)}
+
+
+def randomized(network):
+    """Moves all weights, moving averages included, far from their initial values."""
+    random = np.random.default_rng(0)
+    for weight in network.weights:
+        low = 0.1 if weight.name == "moving_variance" else -0.5
+        weight.assign(random.uniform(low, 0.5, weight.shape))
+    return network
+
+
+def modules_in(config):
+    """Returns the values of all keys named "module" in a nested configuration."""
+    if isinstance(config, list):
+        return set().union(*[modules_in(item) for item in config])
+    if not isinstance(config, dict):
+        return set()
+    found = set().union(*[modules_in(value) for value in config.values()])
+    if isinstance(config.get("module"), str):
+        found.add(config["module"])
+    return found
+
+
+@pytest.mark.parametrize("args", [
+    override(Args, **SMALL),
+    override(Args, **SMALL, upsampling="pixel_shuffle"),
+    override(Args, **SMALL, upsampling="bilinear"),
+    override(Args, **SMALL, conditional=True),
+    override(Mnist28, **SMALL),
+    override(OriginalMnist28, **SMALL),
+    override(Original, **SMALL),
+    override(PyTorchExample, **SMALL),
+    override(KerasExample, generator_filters=(8, 8, 8)),
+    Even,
+    override(Cartoon64, generator_filters=(4, 4, 4)),
+], ids=[
+    "Args", "pixel_shuffle", "bilinear", "conditional", "Mnist28", "OriginalMnist28", "Original",
+    "PyTorchExample", "KerasExample", "Even", "Cartoon64"])
+def test_generator_of_a_preset_is_loaded_by_keras_alone(args, here):
+    generator = randomized(models.build(args, 3 if args.conditional else 0).generator)
+    copy = layers.with_keras_layers(generator)
+    assert layers.layers_of_this_module(copy) == []
+    copy.save("generator.keras")
+    with zipfile.ZipFile("generator.keras") as file:
+        modules = modules_in(json.loads(file.read("config.json")))
+    assert {module.split(".")[0] for module in modules} == {"keras"}
+    loaded = keras.models.load_model("generator.keras")
+    shape = [size or 16 for size in generator.input_shape[1:]]
+    inputs = np.random.default_rng(1).normal(size=[8, *shape]).astype("float32")
+    expected = generator(inputs, training=False).numpy()
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(loaded(inputs), expected, atol=1e-5)
+
+
+def test_networks_of_keras_layers_compute_in_float32():
+    args = override(Args, **SMALL, precision="mixed_bfloat16", upsampling="pixel_shuffle")
+    generator = models.build(args).generator
+    assert "bfloat16" in {layer.compute_dtype for layer in generator.layers}
+    copy = layers.with_keras_layers(generator)
+    assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
+    z = np.zeros([2, 100], "float32")
+    np.testing.assert_allclose(copy(z), tf.cast(generator(z), "float32"), atol=1e-2)
+
+
+def test_batch_norm_of_keras_keeps_its_settings_and_statistics():
+    generator = randomized(models.build(override(Args, **SMALL, bn_momentum=0.3)).generator)
+    copy = layers.with_keras_layers(generator)
+    norms = [layer for layer in copy.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert [type(layer) for layer in norms] == 3 * [keras.layers.BatchNormalization]
+    assert [layer.momentum for layer in norms] == 3 * [0.3]
+    for one, other in zip(copy.weights, generator.weights, strict=True):
+        assert one is not other and (one.numpy() == other.numpy()).all()
+
+
+def test_layers_that_keras_does_not_have_are_named_and_loaded_by_this_module(here):
+    copy = layers.with_keras_layers(models.build(override(Args, **SMALL, g_dropout=0.5)).generator)
+    assert layers.layers_of_this_module(copy) == ["AlwaysDropout"]
+    copy.save("generator.keras")
+    loaded = keras.models.load_model("generator.keras")
+    assert "AlwaysDropout" in {type(layer).__name__ for layer in loaded.layers}

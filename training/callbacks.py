@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 import data
-from models import devices
+from models import devices, layers
 from models.randomness import Purpose
 from training import checkpoints, watch
 from training.dump import Dump
@@ -203,36 +203,25 @@ def superseded(found, args):
 class DumpWeights(Dump):
     """Saves a checkpoint at each dump, and removes those that are superseded.
 
-    Checkpoints are written from copies by another thread, while training continues. An error in it
-    is raised at the next dump, or at the end of training.
+    Checkpoints are written from copies by another thread, while training continues.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self.writing = None
         self.copies = {}
         for name, network in self.model.networks.items():
             self.copies[name] = keras.models.clone_model(network)
 
     def dump(self, batch, logs):
-        self._wait()
         for name, network in self.model.networks.items():
             self.copies[name].set_weights(network.get_weights())
         state = {}
         for name, variables in self.model.state.items():
             state[name] = [variable.numpy() for variable in variables]
         target = self.folder / "weights" / f"{batch:06d}"
-        self.writing = checkpoints.WRITER.submit(self._write, target, state)
+        self.write(self._write_checkpoint, target, state)
 
-    def on_train_end(self, logs=None):
-        super().on_train_end(logs)
-        self._wait()
-
-    def _wait(self):
-        if self.writing:
-            self.writing.result()
-
-    def _write(self, target, state):
+    def _write_checkpoint(self, target, state):
         checkpoints.save_checkpoint(target, self.copies, state)
         # Later ones are corrupt, else the run would have been resumed from them. They neither count
         # nor are removed: each is replaced when training gets there.
@@ -240,6 +229,28 @@ class DumpWeights(Dump):
                  if batch_of(checkpoint) <= batch_of(target)]
         for checkpoint in superseded(found, self.args):
             checkpoints.remove_checkpoint(checkpoint)
+
+
+class DumpGenerator(Dump):
+    """Saves the newest generator, the averaged one if there is one, as generator.keras.
+
+    `keras.models.load_model` opens the file without this project, unless it needs layers that Keras
+    does not have: those are printed when the file is first written. Nothing here reads the file.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self.path = self.folder / "generator.keras"
+        self.copy = layers.with_keras_layers(self.model.generator)
+        names = layers.layers_of_this_module(self.copy)
+        if names and not self.path.exists():
+            print(f"{self.path} will need this project, for {', '.join(names)}: import "
+                  "models.layers before keras.models.load_model.")
+
+    def dump(self, batch, logs):
+        generator = self.model.networks.get("generator_ema", self.model.generator)
+        self.copy.set_weights(generator.get_weights())
+        self.write(checkpoints.save_network, self.copy, self.path)
 
 
 class SamplesAnimation(keras.callbacks.Callback):

@@ -31,12 +31,12 @@ SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope
 # The original's names of its weights, which Keras 2 wrote [forcecore args.py].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
-# Writes checkpoints one after the other while training goes on.
+# Writes checkpoints and other files one after the other while training goes on.
 WRITER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
 
 def wait():
-    """Waits until all checkpoints submitted to WRITER are written, or have failed."""
+    """Waits until all that was submitted to WRITER is written, or has failed."""
     WRITER.submit(int).result()  # there is one thread: an empty task ends after all others
 
 
@@ -235,6 +235,13 @@ def _check_disk_space(folder, networks, state):
     if shutil.disk_usage(folder).free < needed:
         message = f"{os.strerror(errno.ENOSPC)}: a checkpoint takes {needed / 2 ** 20:.1f} MiB"
         raise OSError(errno.ENOSPC, message, str(folder))
+
+
+def save_network(network, path):
+    """Writes a network to a .keras file, a Path, which appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    network.save(temporary)
+    os.replace(temporary, path)
 
 
 def remove_checkpoint(checkpoint):

@@ -1,9 +1,13 @@
 """The base class of the callbacks that act at every dump."""
 import keras
 
+from training import checkpoints
+
 
 class Dump(keras.callbacks.Callback):
     """Calls `self.dump(batch, logs)` every `dump_every` batches and at the last batch.
+
+    A dump gives what need not be done at once to `self.write`.
 
     Args:
         args: the constants, a class.
@@ -18,6 +22,7 @@ class Dump(keras.callbacks.Callback):
         super().__init__()
         self.args = args
         self.folder = folder
+        self.writing = []  # futures of what was given to `write`
 
     def on_train_begin(self, logs=None):
         self.start = int(self.model.batch.numpy())
@@ -33,7 +38,24 @@ class Dump(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.batch != self.last_dump:
             self._dump()
+        self.finish_writing()
 
     def _dump(self):
+        self.finish_writing()
         self.dump(self.batch, self.logs)
         self.last_dump = self.batch
+
+    def write(self, function, *arguments):
+        """Calls `function(*arguments)` in the thread that writes files, while training continues.
+
+        All callbacks share the thread: it makes their calls one after the other, in order. An error
+        is raised at the next dump, or at the end of training. Training must not change the
+        arguments until then.
+        """
+        self.writing.append(checkpoints.WRITER.submit(function, *arguments))
+
+    def finish_writing(self):
+        """Waits until all calls given to `write` have been made, and raises their first error."""
+        for call in self.writing:
+            call.result()
+        self.writing = []
