@@ -184,6 +184,8 @@ class Args:
 
     # ---- the verbs generate and evaluate
     generate_count = 64           # number of images to generate [guess]
+    checkpoint = "newest"         # to generate from: newest; a batch, such as 5000; or best, the
+    #                               one of the lowest Frechet distance in scores.csv [guess]
     generate_class = ""           # the class to generate if `conditional`; "" = all in turn
     generate_from = ""            # a glob of photos of any size to translate, for `photos`
     evaluate_count = 3000         # images per checkpoint, in the columns of scores.csv [guess]

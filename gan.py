@@ -160,9 +160,10 @@ def run_record(args):
 def generate(args):
     """Generates `generate_count` images, a grid of the first, and an interpolation.
 
-    The newest checkpoint of the run is used, or the one that `weights` names. Image number k does
-    not depend on `generate_count`. With classes, each class has a folder, and `generate_class`
-    chooses one of them. A network that translates photos translates those of `generate_from`.
+    The checkpoint of the run that `checkpoint` names is used, or the one in `weights`. Image number
+    k does not depend on `generate_count`. With classes, each class has a folder, and
+    `generate_class` chooses one of them. A network that translates photos translates those of
+    `generate_from`.
 
     Args:
         args: the constants, a class of args.py.
@@ -171,6 +172,9 @@ def generate(args):
         The folder of the images, runs/<name>/generated/<batch>, a Path.
     """
     found = checkpoints.chosen_checkpoints(args, {"constants": constants.constants(args)})
+    if args.checkpoint != "newest":
+        found = [evaluation.named_checkpoint(args, found)]
+        print(f"checkpoint={args.checkpoint}: {found[0].name}")
     classes = checkpoints.class_names_of(args, found[-1])
     gan = models.build(args, len(classes))
     checkpoint = checkpoints.first_loaded(
@@ -253,9 +257,10 @@ def generate_images(args, gan, count, chosen=None):
 def evaluate(args, real=None):
     """Scores the checkpoints of the run, or `weights`, with `evaluate_count` images each.
 
-    A checkpoint that has scores of this count and these features keeps them. Writes
-    runs/<name>/scores.csv (the first row has the scores of real images), scores.png, and
-    neighbours.png: the 16 generated images nearest to a training image, each beside it.
+    A checkpoint that has scores of this count and these features keeps them. Prints which one has
+    the lowest Frechet distance. Writes runs/<name>/scores.csv (the first row has the scores of real
+    images), scores.png, and neighbours.png: the 16 generated images nearest to a training image,
+    each beside it.
 
     Args:
         args: the constants, a class of args.py.
@@ -294,6 +299,7 @@ def evaluate(args, real=None):
         evaluation.print_scores(label, scores, real_scores)
         evaluation.write_scores(run, {"real": real_scores, label: scores})
         save_neighbours(args, generated, real, run / "neighbours.png")
+    evaluation.print_best(args, run)
     return evaluation.read_scores(run)
 
 
@@ -383,6 +389,8 @@ def check_verbs(args, verbs):
         data.photos_to_translate(args)
     if "generate" in verbs and trains:
         checkpoints.check_generate_class(args, class_names(args))
+        if args.checkpoint == "best" and "evaluate" not in verbs:
+            evaluation.check_best(args, checkpoints.run_folder(args))
     if "evaluate" in verbs:
         evaluation.check_scores(args)
         if trains and args.features != "classifier":

@@ -93,6 +93,7 @@ def validate(args):
     _validate_targets(args)
     _validate_replay(args)
     _validate_swaps(args)
+    _validate_checkpoint(args)
     augment_policies(args.augment)
 
 
@@ -311,3 +312,10 @@ def _validate_swaps(args):
             args, "swap_every", "g_step_moves_d",
             "a discriminator that was swapped in is frozen, but G's step would train it",
             "Set g_step_moves_d=False")
+
+
+def _validate_checkpoint(args):
+    if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
+        raise ValueError(
+            "`checkpoint` must be newest, best or the number of a batch, such as 5000. "
+            f"Received: checkpoint={args.checkpoint}")

@@ -182,7 +182,7 @@ def test_constants_that_do_not_touch_the_mathematics_may_change(here, tiny):
     begin(tiny())
     changes = {"data": "other.hdf5", "batches": 9, "dump_every": 1, "keep_checkpoints": 1,
                "keep_every": 5, "generate_count": 1, "generate_class": "x", "generate_from": "x",
-               "evaluate_count": 20, "features": "classifier"}
+               "evaluate_count": 20, "features": "classifier", "checkpoint": "best"}
     assert changes.keys() == checkpoints.MAY_DIFFER
     with open_run(tiny(**changes)) as run:
         record = json.loads((run / "args.json").read_text())

@@ -257,3 +257,62 @@ def test_scores_are_plotted_in_three_columns(here):
     evaluation.write_scores(here, {"real": dict.fromkeys(names, 1.0),
                                    "000100": dict.fromkeys(names, 2.0)})
     assert Image.open(here / "scores.png").size == (800, 2 * 176)
+
+
+# ---- the best checkpoint
+
+@pytest.fixture
+def table(here):
+    """The run folder, with a scores.csv of three checkpoints by two networks."""
+    run = here / "runs/toyfaces"
+    evaluation.write_scores(run, {
+        "real": {"fd_classifier_20": 1.0, "fd_colors_20": 1.0},
+        "000002": {"fd_classifier_20": 9.0, "fd_colors_20": 3.0},
+        "000004": {"fd_classifier_20": 5.0, "fd_colors_20": 4.0},
+        "000006": {"fd_classifier_20": 7.0},
+        "000006-seed1": {"fd_classifier_20": 2.0},
+        "runs-other-weights-000002": {"fd_classifier_20": 3.0}})
+    return run
+
+
+def test_best_checkpoint_has_the_lowest_distance_of_these_features(table, scored):
+    assert evaluation.best_checkpoint(scored(), table) == "000004"
+    assert evaluation.best_checkpoint(scored(features="colors.keras"), table) == "000002"
+    assert evaluation.best_checkpoint(scored(evaluate_count=30), table) is None
+
+
+def test_best_checkpoint_is_printed_with_its_path(table, scored, capsys):
+    (table / "weights/000004").mkdir(parents=True)
+    evaluation.print_best(scored(), table)
+    evaluation.print_best(scored(features="colors.keras"), table)
+    evaluation.print_best(scored(evaluate_count=30), table)
+    assert capsys.readouterr().out == (
+        f"The lowest fd_classifier_20 of the run is 5: {table}/weights/000004\n"
+        f"The lowest fd_colors_20 of the run is 3: {table}/weights/000002, which has been "
+        "removed\n")
+
+
+def test_checkpoint_is_found_by_its_batch_or_by_its_score(table, scored):
+    found = [table / f"weights/{name}" for name in ("000002", "000004", "1000000")]
+    for value, expected in (("best", "000004"), ("2", "000002"), ("1000000", "1000000")):
+        assert evaluation.named_checkpoint(scored(checkpoint=value), found).name == expected
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"checkpoint": "best", "features": "other.keras"},
+     "run evaluate first.*fd_other_20.*: fd_classifier_20, fd_colors_20"),
+    ({"checkpoint": "best"}, "`checkpoint`.*000002, 000006.*checkpoint=best, which is 000004"),
+    ({"checkpoint": "3"}, "`checkpoint`.*000002, 000006.*checkpoint=3, which is 000003"),
+    ({"checkpoint": "best", "weights": "other"}, "`checkpoint`.*`weights`.*weights=other"),
+    ({"checkpoint": "2", "weights": "other"}, "`checkpoint`.*`weights`.*weights=other"),
+])
+def test_checkpoint_that_cannot_be_found_is_one_line(table, scored, changes, message):
+    found = [table / f"weights/{name}" for name in ("000002", "000006")]
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
+        evaluation.named_checkpoint(scored(**changes), found)
+    assert "\n" not in str(raised.value)
+
+
+def test_best_checkpoint_of_a_run_without_scores(here, scored):
+    with pytest.raises(FileNotFoundError, match="run evaluate first.*scores.csv: none"):
+        evaluation.check_best(scored(), here)

@@ -350,6 +350,31 @@ def test_generate_takes_the_weights_that_are_named(trained, tiny):
     assert (other / "00000.png").read_bytes() == (older / "00000.png").read_bytes()
 
 
+def test_generate_takes_the_checkpoint_that_is_best_or_named(untrained, capsys):
+    scores = gan.evaluate(scored_preset())
+    distances = {label: scores[label]["fd_colors_20"] for label in ("000002", "000004")}
+    best = min(distances, key=distances.get)
+    assert f"is {distances[best]:.4g}: {RUN}/weights/{best}\n" in capsys.readouterr().out
+    other, = distances.keys() - {best}
+    assert gan.generate(scored_preset(checkpoint="best", generate_count=1)).name == best
+    assert gan.generate(scored_preset(checkpoint=other, generate_count=1)).name == other
+    # The other one becomes the best.
+    evaluation.write_scores(RUN, {other: {"fd_colors_20": distances[best] / 2}})
+    assert gan.generate(scored_preset(checkpoint="best", generate_count=1)).name == other
+
+
+def test_weights_and_a_named_checkpoint_are_not_combined(trained, tiny):
+    args = tiny(weights=str(RUN / "weights/000002"), checkpoint="best")
+    with pytest.raises(ValueError, match="`checkpoint` is incompatible with `weights`"):
+        gan.generate(args)
+
+
+def test_best_checkpoint_without_scores_is_refused_before_training(toys, tiny, called):
+    with pytest.raises(FileNotFoundError, match="run evaluate first"):
+        gan.main(tiny(checkpoint="best"), ["train_gan", "generate"])
+    assert called == []
+
+
 def test_another_seed_has_images_in_a_folder_of_their_own(trained, tiny):
     own = gan.generate(tiny(generate_count=1))
     others = gan.generate(tiny(generate_count=1, seed=1))

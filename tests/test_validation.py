@@ -117,6 +117,8 @@ def test_incompatible_constants_are_refused(changes, names):
     {"image_shape": (96, 64, 1)},
     {"r1_weight": 10.0},
     {"gradient_penalty": 10.0, "minibatch_kernels": 5},
+    {"checkpoint": "best"},
+    {"checkpoint": "5000"},
 ])
 def test_compatible_constants_are_accepted(changes):
     validation.validate(override(Args, **changes))
@@ -143,6 +145,9 @@ def test_compatible_constants_are_accepted(changes):
     (Cartoon64, {"image_shape": (66, 64, 3)}, "image_shape"),
     (Cartoon64, {"image_shape": (64, 64, 1)}, "image_shape"),
     (Cartoon64, {"content_features": "net.keras"}, "content_features"),
+    (Args, {"checkpoint": "bset"}, "checkpoint"),
+    (Args, {"checkpoint": ""}, "checkpoint"),
+    (Args, {"checkpoint": "-5"}, "checkpoint"),
 ])
 def test_values_out_of_range_are_refused(preset, changes, name):
     with pytest.raises(ValueError, match=f"`{name}`.*Received: .*{name}="):

@@ -22,7 +22,7 @@ except ImportError:  # Windows: there two processes on one run are not kept apar
 # Constants that may change when a run is resumed: they do not change what is learned. `data` may
 # move, as the fingerprint identifies its images.
 MAY_DIFFER = {"data", "batches", "dump_every", "keep_checkpoints", "keep_every", "generate_count",
-              "generate_class", "generate_from", "evaluate_count", "features"}
+              "checkpoint", "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
 MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile"}
 # Constants that the images of a checkpoint depend on, beside its weights.
@@ -391,9 +391,7 @@ def chosen_checkpoints(args, record):
     """
     run = run_folder(args)
     check_constants(run, record, MAY_DIFFER_AFTER_TRAINING)
-    begun = read_record(run)
-    begun_weights = begun["constants"].get("weights", "") if begun else ""
-    if args.weights and args.weights != begun_weights:
+    if weights_are_chosen(args):
         found = [pathlib.Path(args.weights)]
         if not found[0].is_dir():
             raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
@@ -410,6 +408,13 @@ def chosen_checkpoints(args, record):
     run_of_weights = found[0].resolve().parent.parent
     check_constants(run_of_weights, {"constants": sampled_with})
     return [checkpoint.resolve() for checkpoint in found]
+
+
+def weights_are_chosen(args):
+    """Returns whether `weights` is set, and is not what the run itself was begun with."""
+    begun = read_record(run_folder(args))
+    begun_weights = begun["constants"].get("weights", "") if begun else ""
+    return args.weights not in ("", begun_weights)
 
 
 def class_names_of(args, checkpoint):

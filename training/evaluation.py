@@ -9,6 +9,7 @@ import numpy as np
 
 import data
 from models import features, metrics
+from training import checkpoints
 
 MIN_IMAGES = 10  # that scores are computed of: precision and recall need more than 5 [guess]
 
@@ -212,23 +213,23 @@ def write_scores(folder, table):
         for name in scores:
             if name not in columns:
                 columns.append(name)
-    checkpoints = [label for label in merged if label != "real"]
-    checkpoints.sort(key=lambda label: label.zfill(9))  # by their batches
+    labels = [label for label in merged if label != "real"]
+    labels.sort(key=lambda label: label.zfill(9))  # by their batches
 
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".scores.csv"
     with open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
-        for label in ["real", *checkpoints]:
+        for label in ["real", *labels]:
             row = {name: f"{value:.6g}" for name, value in merged[label].items()}
             writer.writerow({"checkpoint": label} | row)
     os.replace(temporary, folder / "scores.csv")
-    _plot_scores(folder, merged, columns, checkpoints)
+    _plot_scores(folder, merged, columns, labels)
 
 
-def _plot_scores(folder, table, columns, checkpoints):
-    own = [label for label in checkpoints if label.isdigit()]  # others' labels are no batches
+def _plot_scores(folder, table, columns, labels):
+    own = [label for label in labels if label.isdigit()]  # others' labels are no batches
     rows = -(-len(columns) // 3)
     figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
     for index, name in enumerate(columns):
@@ -241,3 +242,83 @@ def _plot_scores(folder, table, columns, checkpoints):
         axes.grid(alpha=0.3)
     figure.savefig(folder / ".scores.png", format="png")
     os.replace(folder / ".scores.png", folder / "scores.png")
+
+
+# ---- the best checkpoint
+
+
+def best_checkpoint(args, folder):
+    """Returns which checkpoint of a run has the lowest Frechet distance in its scores.csv.
+
+    Distances are those by `features` and `evaluate_count`. Checkpoints of other runs and scores of
+    another `seed`, whose names are no batches, do not count.
+
+    Args:
+        args: the constants, a class.
+        folder: the run folder, a Path.
+
+    Returns:
+        Its name, such as "005000"; None if none has such a distance.
+    """
+    name = "fd" + _suffix(args)
+    distances = {}
+    for label, scores in read_scores(folder).items():
+        if label.isdigit() and name in scores:
+            distances[label] = scores[name]
+    return min(distances, key=distances.get, default=None)
+
+
+def print_best(args, folder):
+    """Prints which checkpoint of a run has the lowest Frechet distance, if any is scored."""
+    label = best_checkpoint(args, folder)
+    if label is None:
+        return
+    name = "fd" + _suffix(args)
+    distance = read_scores(folder)[label][name]
+    path = folder / "weights" / label
+    removed = "" if path.exists() else ", which has been removed"
+    print(f"The lowest {name} of the run is {distance:.4g}: {path}{removed}")
+
+
+def check_best(args, folder):
+    """Raises FileNotFoundError if no checkpoint of the run has a Frechet distance."""
+    if best_checkpoint(args, folder) is not None:
+        return
+    names = set()
+    for scores in read_scores(folder).values():
+        names |= {name for name in scores if name.startswith("fd_")}
+    existing = ", ".join(sorted(names)) or "none"
+    raise FileNotFoundError(
+        "`checkpoint=best` needs scores: run evaluate first, with the same `features` and "
+        f"`evaluate_count`. Received: checkpoint=best, fd{_suffix(args)} is not among the "
+        f"distances in {folder}/scores.csv: {existing}")
+
+
+def named_checkpoint(args, found):
+    """Returns the checkpoint of the run that `checkpoint` names, "best" or a batch.
+
+    Args:
+        args: the constants, a class.
+        found: the checkpoints of the run, Paths.
+
+    Raises:
+        ValueError: if `weights` names a checkpoint, too.
+        FileNotFoundError: if there is no such checkpoint, or none has scores.
+    """
+    if checkpoints.weights_are_chosen(args):
+        raise ValueError("`checkpoint` is incompatible with `weights`: each of them chooses a "
+                         "checkpoint. Set checkpoint=newest, or `weights` to an empty string. "
+                         f"Received: checkpoint={args.checkpoint}, weights={args.weights}")
+    folder = checkpoints.run_folder(args)
+    if args.checkpoint == "best":
+        check_best(args, folder)
+        name = best_checkpoint(args, folder)
+    else:
+        name = args.checkpoint.zfill(6)
+    for checkpoint in found:
+        if checkpoint.name == name:
+            return checkpoint
+    existing = ", ".join(checkpoint.name for checkpoint in found)
+    raise FileNotFoundError(
+        f"`checkpoint` must be one that has not been removed from {folder}/weights, which has "
+        f"{existing}. Received: checkpoint={args.checkpoint}, which is {name}")
