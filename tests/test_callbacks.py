@@ -15,6 +15,7 @@ from fake_gan import HEALTHY, FakeGAN, fit
 from PIL import Image
 
 import data
+import models
 from models import layers
 from models.randomness import Purpose
 from training import callbacks, checkpoints
@@ -175,6 +176,31 @@ def test_samples_are_dumped_twice_and_real_images_once(toys, tiny):
     assert Image.open(toys / "dump.png").size == (4 * 4, 2 * 4)
     assert Image.open(toys / "reals.png").size == (4 * 64, 2 * 64)
     assert not (toys / ".dump.png").exists()
+
+
+@pytest.mark.parametrize("changes", [
+    {"augment": "color,translation"},
+    {"instance_noise": 0.1, "instance_noise_batches": 4},
+    {"augment": "cutout", "instance_noise": 0.1},
+])
+def test_augmented_png_has_the_real_images_as_the_discriminator_sees_them(toys, tiny, changes):
+    args = tiny(**changes)
+    gan = models.build(args)
+    seen = gan.view(tf.constant(data.reals(args)), Purpose.REAL_VIEW)
+    data.save_grid(seen.numpy(), "expected.png", 4)
+    callback = callbacks.DumpSamples(args, toys)
+    callback.set_model(gan)
+    callback.on_train_begin()
+    augmented = (toys / "augmented.png").read_bytes()
+    assert augmented == (toys / "expected.png").read_bytes() != (toys / "reals.png").read_bytes()
+    gan.batch.assign(2)  # resumed: the noise has faded, but the file is of the first batch
+    callback.on_train_begin()
+    assert (toys / "augmented.png").read_bytes() == augmented
+
+
+def test_images_that_the_discriminator_sees_unchanged_are_not_written_twice(toys, tiny):
+    fit(FakeGAN(), [callbacks.DumpSamples(tiny(), toys)], 2)
+    assert (toys / "reals.png").exists() and not (toys / "augmented.png").exists()
 
 
 def test_reconstructions_are_dumped_beside_their_originals(here, tiny, monkeypatch):

@@ -128,14 +128,23 @@ class GenerateSamples(Dump):
 
 
 class DumpSamples(Dump):
-    """Writes the sample grid as dump.png and samples/<batch>.png, and at the start reals.png."""
+    """Writes the sample grid as dump.png and samples/<batch>.png.
+
+    At the start it writes reals.png and, where D sees images changed by `augment` or
+    `instance_noise`, augmented.png: the same images as D sees them in the first batch of a run.
+    """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.columns = self.args.grid[1]
         self.samples = self.folder / "samples"
         self.samples.mkdir(exist_ok=True)
-        data.save_grid(data.reals(self.args), self.folder / "reals.png", self.columns)
+        reals = data.reals(self.args)
+        data.save_grid(reals, self.folder / "reals.png", self.columns)
+        is_changed = self.args.augment or self.args.instance_noise
+        if is_changed and self.start == 0:
+            augmented = self.model.view(tf.convert_to_tensor(reals), Purpose.REAL_VIEW)
+            data.save_grid(augmented.numpy(), self.folder / "augmented.png", self.columns)
 
     def dump(self, batch, logs):
         path = self.samples / f"{batch:06d}.png"
