@@ -90,13 +90,15 @@ def save_png(image, path):
     os.replace(f"{path}.tmp", path)
 
 
-def save_grid(images, path, columns):
-    """Writes images side by side as one PNG file. Unused cells of the last row are white.
+def grid(images, columns):
+    """Places images side by side. Unused cells of the last row are white.
 
     Args:
         images: [count, rows, columns, channels], uint8 or floats in [-1, 1].
-        path: of the file, which is replaced if it exists.
         columns: number of images per row.
+
+    Returns:
+        One image, uint8 [rows, columns, channels].
     """
     if images.dtype != np.uint8:
         images = denormalize(images)
@@ -104,8 +106,13 @@ def save_grid(images, path, columns):
     images = np.concatenate([images, unused])
     count, height, width, channels = images.shape
     rows = count // columns
-    grid = images.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
-    save_png(grid.reshape(rows * height, columns * width, channels), path)
+    cells = images.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    return cells.reshape(rows * height, columns * width, channels)
+
+
+def save_grid(images, path, columns):
+    """Writes the `grid` of images as a PNG file, which is replaced if it exists."""
+    save_png(grid(images, columns), path)
 
 
 # ---- one image file

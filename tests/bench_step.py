@@ -37,7 +37,7 @@ import data  # noqa: E402
 import gan as script  # noqa: E402
 import models  # noqa: E402
 from models import toyfaces  # noqa: E402
-from training import checkpoints  # noqa: E402
+from training import watch  # noqa: E402
 from training.dump import Dump  # noqa: E402
 
 try:
@@ -46,6 +46,8 @@ except ImportError:  # its rival is left out
     torch = None
 
 ROUNDS, STEPS = 30, 2
+# The parts of a dump that generate samples or copy weights.
+OF_NETWORKS = ("GenerateSamples", "DumpWeights", "DumpGenerator")
 WARM_UP = 2   # steps of a rival before the first round, in which graphs are traced
 SIDE = 4096   # of the matrices whose product shows the machine's speed: large enough for its best
 
@@ -85,34 +87,6 @@ def without_tensor_float_32(args):
     """`ours` on a GPU, without TensorFloat-32, which rounds the factors of float32 products."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return ours(args)
-
-
-def dumps(args):
-    """All that training waits for at a dump: a step is a dump, which removes an old checkpoint.
-
-    What the thread that writes the new checkpoint does meanwhile is not counted.
-    """
-    gan = models.build(args)
-    folder = pathlib.Path(args.data).parent
-    (folder / "args.json").write_text('{"constants": {}}')  # TensorBoard shows it
-    callbacks = [callback(args, folder) for callback in script.CALLBACKS
-                 if issubclass(callback, Dump)]
-    for callback in callbacks:
-        callback.set_model(gan)
-        callback.on_train_begin()
-
-    def run(steps):
-        seconds = 0.0
-        for _ in range(steps):
-            gan.batch.assign_add(1)
-            start = time.perf_counter()
-            for callback in callbacks:
-                callback.dump(int(gan.batch), dict.fromkeys(gan.logged, 1.0))
-            seconds += time.perf_counter() - start
-            checkpoints.wait()
-        return seconds
-
-    return run
 
 
 def stacked(args):
@@ -256,6 +230,39 @@ def pytorch(args):
     return run
 
 
+# ---- a dump
+
+def dump_parts(args, rounds):
+    """Times what training waits for at a dump, each of which removes an old checkpoint.
+
+    What the thread that writes files does meanwhile is not counted, though it slows down the rest.
+
+    Returns:
+        {callback: seconds [rounds]}.
+    """
+    gan = models.build(args)
+    folder = pathlib.Path(args.data).parent
+    (folder / "args.json").write_text('{"constants": {}}')  # TensorBoard shows it
+    logs = dict.fromkeys(gan.logged, 1.0)
+    callbacks = [callback(args, folder) for callback in script.CALLBACKS
+                 if issubclass(callback, Dump)]
+    for callback in callbacks:
+        callback.set_model(gan)
+        callback.on_train_begin()
+        if isinstance(callback, watch.FailureWatch):
+            callback.recent.extend([list(logs.values())] * watch.WINDOW)  # it waits for as many
+    seconds = {type(callback).__name__: [] for callback in callbacks}
+    for _ in range(WARM_UP + rounds):
+        gan.batch.assign_add(1)
+        for callback in callbacks:
+            start = time.perf_counter()
+            callback.dump(int(gan.batch), logs)
+            seconds[type(callback).__name__].append(time.perf_counter() - start)
+        for callback in callbacks:
+            callback.finish_writing()
+    return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
+
+
 # ---- the speed of the machine
 
 def product(args, dtype="float32"):
@@ -376,6 +383,18 @@ def print_efficiency(products, rivals, seconds, rounds):
               f"{least / np.median(seconds[name]):.0%} of that speed.")
 
 
+def print_dump(parts, step):
+    print("\n| part of a dump | seconds of the training |\n|---|---|")
+    for name, values in parts.items():
+        print(f"| {name} | {np.median(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+    dump = sum(parts.values())
+    others = sum(values for name, values in parts.items() if name not in OF_NETWORKS)
+    share = np.median(dump) / step
+    print(f"\nA dump takes {spread(dump)} seconds of the training, {spread(others)} of them for "
+          f"other things than {', '.join(OF_NETWORKS)}. It adds {share / 10:.1%} to a run at "
+          f"dump_every=10, {share / 100:.1%} at 100.")
+
+
 def main(rounds=ROUNDS, steps=STEPS, gpu=0):
     rivals = rivals_of(gpu)
     products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
@@ -385,16 +404,14 @@ def main(rounds=ROUNDS, steps=STEPS, gpu=0):
         with h5py.File(args["data"], "w") as file:
             file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
         seconds = measure(rivals | products, args, rounds, steps)
-        dump = measure({"dump": dumps}, args, rounds, 1)["dump"]
+        parts = dump_parts(constants.override(constants.Args, **args), rounds)
     torch_version = torch.__version__ if torch else "missing: pip install .[bench]"
     print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch {torch_version}, "
           f"{'a GPU' if gpu else 'no GPU'}, {os.cpu_count()} cores, {rounds} rounds of {steps} "
           "steps")
     print_speeds(rivals, seconds, gpu)
     print_efficiency(products, rivals, seconds, rounds)
-    share = np.median(dump) / np.median(seconds["ours"])
-    print(f"\nA dump takes {spread(dump)} seconds of the training: it adds {share / 10:.1%} to a "
-          f"run at dump_every=10, {share / 100:.1%} at 100.")
+    print_dump(parts, np.median(seconds["ours"]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import threading
+import time
 
 import keras
 import matplotlib.figure
@@ -49,6 +50,64 @@ def test_dump_happens_every_few_batches_and_at_the_last(tiny, start, end, expect
     assert recorder.dumps == [(batch, float(batch)) for batch in expected]  # and those logs
 
 
+class Writer(callbacks.Dump):
+    """Gives a call to the writing thread at each dump, which takes a while or fails."""
+
+    def __init__(self, args, name, written, fails_at=None):
+        super().__init__(args, None)
+        self.name = name
+        self.written = written
+        self.fails_at = fails_at
+
+    def dump(self, batch, logs):
+        self.write(self._note, batch)
+
+    def _note(self, batch):
+        assert threading.current_thread() is not threading.main_thread()
+        time.sleep(0.02)
+        if batch == self.fails_at:
+            raise OSError(f"disk full at {batch}")
+        self.written.append((batch, self.name))
+
+
+def test_writing_thread_keeps_the_order_of_callbacks_and_is_done_when_training_ends(tiny):
+    written = []
+    args = tiny(dump_every=2)
+    fit(FakeGAN(), [Writer(args, "first", written), Writer(args, "second", written)], 5)
+    assert written == [(batch, name) for batch in (2, 4, 5) for name in ("first", "second")]
+
+
+@pytest.mark.parametrize("fails_at, learned", [(2, 4), (4, 6), (6, 7), (7, 7)])
+def test_error_in_the_writing_thread_is_raised_at_the_next_dump_or_at_the_end(
+        tiny, fails_at, learned):
+    written = []
+    model = FakeGAN()
+    writers = [Writer(tiny(dump_every=2), "first", written, fails_at),
+               Writer(tiny(dump_every=2), "second", written)]
+    with pytest.raises(OSError, match=f"disk full at {fails_at}"):
+        fit(model, writers, 7)
+    assert int(model.batch.numpy()) == learned
+    checkpoints.wait()
+    assert (2, "second") in written  # the other calls are made
+
+
+def test_files_that_are_written_slowly_are_complete_when_training_ends(toys, tiny, monkeypatch):
+    save_png = data.save_png
+
+    def save_slowly(image, path):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+        save_png(image, path)
+
+    monkeypatch.setattr(data, "save_png", save_slowly)
+    args = tiny(dump_every=1, batches=3)
+    fit(FakeGAN(), [callbacks.LossLog(args, toys), callbacks.DumpSamples(args, toys),
+                    callbacks.SamplesAnimation(args, toys)], 3)
+    assert names(toys / "samples") == ["000001.png", "000002.png", "000003.png"]
+    assert (toys / "dump.png").read_bytes() == (toys / "samples/000003.png").read_bytes()
+    assert {"loss.png", "progress.webp"} <= set(names(toys))
+
+
 # ---- a whole run
 
 def test_training_fills_the_run_folder(trained):
@@ -76,7 +135,7 @@ def test_reals_png_shows_images_of_the_dataset(trained, tiny):
 # ---- LossLog
 
 def test_loss_log_keeps_every_bit_of_a_float32(here, tiny, monkeypatch):
-    monkeypatch.setattr(callbacks.LossLog, "_plot", lambda self: None)  # a plot takes a second
+    monkeypatch.setattr(callbacks.LossLog, "_plot", lambda self, rows: None)  # it takes a second
     losses = np.float32([0.1, 1 / 3, 1e-8, 12345.678, 16777217])
     log = callbacks.LossLog(tiny(dump_every=1), here)
     log.set_model(FakeGAN())
@@ -103,6 +162,17 @@ def test_loss_log_cuts_rows_beyond_the_batch_it_resumes_from(here, tiny):
     assert Image.open(here / "loss.png").size == (640, 400)
 
 
+def test_loss_plot_of_a_long_run_shows_evenly_chosen_rows(here, tiny, monkeypatch):
+    monkeypatch.setattr(callbacks, "PLOTTED_ROWS", 4)
+    plotted = []
+    monkeypatch.setattr(callbacks.LossLog, "_plot", lambda self, rows: plotted.append(rows))
+    fit(FakeGAN(), [callbacks.LossLog(tiny(dump_every=1), here)], 10)
+    batches = [[int(row["batch"]) for row in rows] for rows in plotted]
+    assert batches[:4] == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
+    assert batches[6] == [1, 3, 5, 7] and batches[9] == [1, 4, 7, 10]
+    assert len(rows_of(here / "loss.csv")) == 10
+
+
 def test_loss_log_of_a_run_without_checkpoints_starts_again(here, tiny):
     (here / "loss.csv").write_text("batch,mse\n2,0.5\n")
     model = FakeGAN()
@@ -112,6 +182,7 @@ def test_loss_log_of_a_run_without_checkpoints_starts_again(here, tiny):
     log.on_train_begin()
     log.on_train_batch_end(0, {"mse": 0.25})
     log.on_train_batch_end(1, {"mse": 0.125})
+    log.on_train_end()
     assert (here / "loss.csv").read_text() == "batch,mse\n2,0.125\n"
     assert (here / "loss.png").exists()
 
@@ -386,8 +457,9 @@ def test_tensorboard_gets_losses_grid_constants_and_health(here, tiny):
     record = {"preset": "ToyFaces", "overrides": {}, "constants": {"batch_size": 8}}
     (here / "args.json").write_text(json.dumps(record))
     (here / "health.log").write_text("Batch 1: one line\nBatch 2: another\n")
-    Image.new("L", (16, 8)).save(here / "dump.png")
-    fit(FakeGAN(), [callbacks.TensorBoard(tiny(), here)], 4)
+    model = FakeGAN()
+    model.samples = np.ones([8, 4, 4, 1], "float32")
+    fit(model, [callbacks.TensorBoard(tiny(), here)], 4)
 
     events = EventAccumulator(str(here / "tensorboard"), {"tensors": 0}).Reload()
 

@@ -88,6 +88,14 @@ def test_save_grid_fills_rows_and_leaves_unused_cells_white(here):
     assert os.listdir() == ["grid.png"]
 
 
+def test_grid_is_the_image_that_save_grid_writes(here):
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 2, 3, 1))
+    data.save_grid(images, "grid.png", columns=2)
+    grid = data.grid(images, columns=2)
+    assert grid.shape == (3 * 2, 2 * 3, 1)
+    assert (np.asarray(Image.open("grid.png")) == grid[:, :, 0]).all()
+
+
 # ---- one image file
 
 def test_read_image_keeps_pixels_of_the_right_size(here):

@@ -1,7 +1,9 @@
 """Keras callbacks: the loss log, sample grids, checkpoints, TensorBoard, stopping on a signal.
 
 All take `(args, folder)`: the constants, and the folder to write to. Images and checkpoints appear
-whole or not at all, as they are written under a temporary name and then renamed.
+whole or not at all, as they are written under a temporary name and then renamed. What takes long
+is written by another thread, in the order of the callbacks, while training continues: see
+`Dump.write`.
 """
 import csv
 import importlib.util
@@ -24,6 +26,16 @@ from training import checkpoints, watch
 from training.dump import Dump
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
+PLOTTED_ROWS = 1000     # of loss.csv at most, two per pixel: a plot takes no longer in a long run
+
+
+def evenly_chosen(items, count):
+    """Returns `count` of the items at even distances, the first and the last among them.
+
+    Where there are not more, it returns all of them.
+    """
+    indices = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[index] for index in np.rint(indices).astype(int)]
 
 
 class LossLog(Dump):
@@ -66,17 +78,17 @@ class LossLog(Dump):
             row[name] = f"{float(logs[name]):.9g}"  # nine digits distinguish any two float32
         self.rows.append(row)
         self._write_rows(self.path, "a", [row])
-        self._plot()
+        self.write(self._plot, evenly_chosen(self.rows, PLOTTED_ROWS))
 
-    def _plot(self):
+    def _plot(self, rows):
         norms = [name for name in self.model.logged if name.endswith("_norm")]
         losses = [name for name in self.model.logged if name not in norms]
         figure = matplotlib.figure.Figure(figsize=(8, 5), dpi=80, layout="constrained")
         panels = figure.subplots(2 if norms else 1, squeeze=False)[:, 0]
-        self._plot_curves(panels[0], losses, "losses")
+        self._plot_curves(panels[0], rows, losses, "losses")
         self._shade_healthy_zones(panels[0])
         if norms:
-            self._plot_curves(panels[1], norms, "gradient norms")
+            self._plot_curves(panels[1], rows, norms, "gradient norms")
             panels[1].set_yscale("log")
             minor = matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5))
             # 20, where the default would be 2 x 10^1.
@@ -86,10 +98,10 @@ class LossLog(Dump):
         figure.savefig(self.folder / ".loss.png", format="png")
         os.replace(self.folder / ".loss.png", self.folder / "loss.png")
 
-    def _plot_curves(self, axes, names, title):
-        batches = [int(row["batch"]) for row in self.rows]
+    def _plot_curves(self, axes, rows, names, title):
+        batches = [int(row["batch"]) for row in rows]
         for name in names:
-            values = [float(row[name]) for row in self.rows]
+            values = [float(row[name]) for row in rows]
             axes.plot(batches, values, label=name, linewidth=1)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
@@ -147,8 +159,11 @@ class DumpSamples(Dump):
             data.save_grid(augmented.numpy(), self.folder / "augmented.png", self.columns)
 
     def dump(self, batch, logs):
+        self.write(self._write_grid, batch, self.model.samples)
+
+    def _write_grid(self, batch, samples):
         path = self.samples / f"{batch:06d}.png"
-        data.save_grid(self.model.samples, path, self.columns)
+        data.save_grid(samples, path, self.columns)
         shutil.copyfile(path, self.folder / ".dump.png")
         os.replace(self.folder / ".dump.png", self.folder / "dump.png")
 
@@ -163,8 +178,8 @@ class DumpReconstructions(Dump):
         data.save_grid(self.originals, self.folder / "originals.png", self.columns)
 
     def dump(self, batch, logs):
-        images = self.model(self.originals)
-        data.save_grid(images, self.folder / "reconstructions.png", self.columns)
+        images = np.asarray(self.model(self.originals))
+        self.write(data.save_grid, images, self.folder / "reconstructions.png", self.columns)
 
 
 # ---- checkpoints
@@ -212,7 +227,7 @@ def superseded(found, args):
 class DumpWeights(Dump):
     """Saves a checkpoint at each dump, and removes those that are superseded.
 
-    Checkpoints are written from copies by another thread, while training continues.
+    It is written from copies, as training continues meanwhile.
     """
 
     def on_train_begin(self, logs=None):
@@ -263,7 +278,10 @@ class DumpGenerator(Dump):
 
 
 class SamplesAnimation(keras.callbacks.Callback):
-    """Writes progress.webp, an animation of the sample grids, when all batches are trained."""
+    """Writes progress.webp, an animation of the sample grids, when all batches are trained.
+
+    Must come after DumpSamples, which then has written all of them.
+    """
 
     def __init__(self, args, folder):
         super().__init__()
@@ -274,9 +292,9 @@ class SamplesAnimation(keras.callbacks.Callback):
         if int(self.model.batch.numpy()) < self.args.batches:
             return
         paths = sorted((self.folder / "samples").glob("*.png"), key=lambda path: int(path.stem))
-        count = min(ANIMATION_FRAMES, len(paths))
-        chosen = np.unique(np.linspace(0, len(paths) - 1, count).astype(int))
-        frames = [Image.open(paths[index]).convert("RGB") for index in chosen]
+        frames = []
+        for path in evenly_chosen(paths, ANIMATION_FRAMES):
+            frames.append(Image.open(path).convert("RGB"))
         temporary = self.folder / ".progress.webp"
         frames[0].save(temporary, format="webp", save_all=True, append_images=frames[1:],
                        duration=100, loop=0, quality=80)
@@ -286,7 +304,7 @@ class SamplesAnimation(keras.callbacks.Callback):
 class TensorBoard(Dump):
     """Writes losses, sample grid, constants and health.log for TensorBoard, where it is installed.
 
-    Must come after DumpSamples, whose dump.png it reads.
+    Must come after GenerateSamples and the watch, whose samples and health.log it reads.
     """
 
     def on_train_begin(self, logs=None):
@@ -308,20 +326,22 @@ class TensorBoard(Dump):
     def dump(self, batch, logs):
         if not self.writer:
             return
-        with self.writer.as_default(step=batch):
-            for name in self.model.logged:
-                tf.summary.scalar(name.replace("_", "/", 1), logs[name])
-            grid = np.asarray(Image.open(self.folder / "dump.png").convert("RGB"))
-            tf.summary.image("samples", grid[None])
-            self._write_health()
-        self.writer.flush()
-
-    def _write_health(self):
+        losses = {name: float(logs[name]) for name in self.model.logged}
         path = self.folder / "health.log"
-        health = path.read_text() if path.exists() else ""
-        if health != self.health:
-            tf.summary.text("health", health.replace("\n", "\n\n"))  # Markdown: a paragraph a line
-            self.health = health
+        health = path.read_text() if path.exists() else ""  # now, before the watch adds to it
+        self.write(self._write_summaries, batch, losses, self.model.samples, health)
+
+    def _write_summaries(self, batch, losses, samples, health):
+        with self.writer.as_default(step=batch):
+            for name, value in losses.items():
+                tf.summary.scalar(name.replace("_", "/", 1), value)
+            grid = data.grid(samples, self.args.grid[1])
+            tf.summary.image("samples", grid[None])
+            if health != self.health:
+                paragraphs = health.replace("\n", "\n\n")  # in Markdown: one for each line
+                tf.summary.text("health", paragraphs)
+                self.health = health
+        self.writer.flush()
 
 
 # ---- fit
