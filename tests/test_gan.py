@@ -3,6 +3,7 @@ import csv
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -773,6 +774,45 @@ def test_mistake_is_one_line_and_exit_status_1(here):
 
 
 # ---- other images and networks
+
+def readme_sizes():
+    """Returns the constants of each row of the README's table of sizes, as arguments."""
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\|.*`(\"image_shape=.*)` \|$", readme, re.M)
+    return [shlex.split(row) for row in rows]
+
+
+@pytest.mark.parametrize("arguments", readme_sizes(), ids=lambda arguments: arguments[0])
+def test_sizes_of_the_readme_are_trained(here, arguments):
+    os.mkdir("my-faces")
+    for index, pixels in enumerate(toyfaces.sample(16, 0)[0]):
+        Image.fromarray(pixels).save(f"my-faces/{index}.jpg")
+    args, _ = constants.parse(
+        ["images=my-faces/*.jpg", "name=other", "data=other.hdf5", *arguments])
+    # Each of them fits: G begins with 4x4 pixels, and D ends there.
+    rows, columns, channels = args.image_shape
+    assert rows == columns == 4 * 2 ** len(args.generator_filters)
+    assert rows == 4 * 2 ** len(args.discriminator_filters)
+    narrow = constants.override(
+        args, generator_filters=(4,) * len(args.generator_filters),
+        discriminator_filters=(4,) * len(args.discriminator_filters),
+        generator_extra_filters=(4,), r1_weight=0.0, batch_size=4, batches=2, dump_every=2,
+        grid=(2, 3))
+    gan.main(narrow)
+    run = here / "runs/other"
+    assert names(run / "weights") == ["000002"]
+    with Image.open(run / "dump.png") as grid:
+        assert grid.size == (3 * columns, 2 * rows)
+        assert grid.mode == ("L" if channels == 1 else "RGB")
+    generator = keras.models.load_model(run / "generator.keras")
+    assert generator.output_shape == (None, *args.image_shape)
+
+
+def test_readme_shows_color_images_of_two_other_sizes_and_gray_ones():
+    shapes = {arguments[0] for arguments in readme_sizes()}
+    assert shapes == {
+        "image_shape=(32,32,3)", "image_shape=(128,128,3)", "image_shape=(64,64,1)"}
+
 
 @pytest.mark.slow
 def test_digits_are_trained_generated_and_scored(here, monkeypatch):
