@@ -1,9 +1,15 @@
-"""The networks whose features are compared: of scores, and of the content of a photo."""
+"""The networks whose features are compared: of scores, and of the content and style of images."""
 import collections
 import pathlib
 
 import keras
 import numpy as np
+
+from models import validation
+
+RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [guess]
+RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]
+RANDOM_SIZE = 3            # rows and columns of a filter [guess]
 
 # What `extract_features` returns:
 #   images: uint8 [count, rows, columns, channels].
@@ -48,40 +54,46 @@ def feature_network(name):
     return _load_network(name)
 
 
-def inner_network(name):
-    """Loads the first layers of a network, up to one whose features describe the content of images.
+def inner_network(names):
+    """Loads the first layers of networks, whose features tell what images show, and in which style.
 
     Args:
-        name: "vgg19" for Keras' VGG19 with the weights of ImageNet up to block4_conv4 [Chen 2018],
-            which is downloaded once; or "file.keras:layer", a network that takes images in
-            [0, 255], and one of its layers or of the layers of a network within it.
+        names: {constant: text}, of `content_features` and `style_features`. A text is the name of a
+            network, a colon, and names of its layers, separated by commas. Networks are:
+            "vgg19", Keras' VGG19 with the weights of ImageNet, which is downloaded once;
+            "random", see `_random_network`;
+            a .keras file that takes images in [0, 255]. Its layers may be those of a network
+            within it.
+            Both constants share one pass through a network that both of them name.
 
     Returns:
         A keras.Model that is not trainable: images [batch, rows, columns, 3] in [0, 255] ->
-        features [batch, rows, columns, channels].
+        {constant: [feature maps [batch, rows, columns, channels] of each layer]}.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be loaded or has no such layer, or if the download fails.
+        ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
     """
-    images = keras.Input([None, None, 3])
-    if name == "vgg19":
-        network = _load_vgg19()
-        layer = "block4_conv4"
-        x = keras.applications.vgg19.preprocess_input(images)
-    else:
-        network, layer = _load_content_network(name)
-        x = images
+    layers_of = {}  # {network: the layers that any of the constants names}
+    for constant, text in names.items():
+        network, layers = validation.feature_layers(constant, text)
+        layers_of.setdefault(network, []).extend(layers)
 
-    if _has_layer(network, layer):
-        features = _apply_up_to(network, layer, x)
-    else:
-        features = _apply_chain_up_to(network, layer, x)
-    if features is None:
-        raise ValueError(
-            "`content_features` must name a layer of the .keras file. "
-            f"Received: content_features={name}")
-    inner = keras.Model(images, features)
+    images = keras.Input([None, None, 3])
+    maps_of = {}
+    for network, layers in layers_of.items():
+        maps_of[network] = _maps_of_network(network, layers, images, names)
+
+    outputs = {}
+    for constant, text in names.items():
+        network, layers = validation.feature_layers(constant, text)
+        for layer in layers:
+            if layer not in maps_of[network]:
+                raise ValueError(
+                    f"`{constant}` must name layers of its network that return feature maps. "
+                    f"Received: {constant}={text}, without a layer {layer}")
+        outputs[constant] = [maps_of[network][layer] for layer in layers]
+    inner = keras.Model(images, outputs)
     inner.trainable = False
     return inner
 
@@ -161,8 +173,8 @@ def _load_network(path):
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises errors of many types on a broken file
         raise ValueError(
-            "`features` and `content_features` must name a .keras file that Keras can load. "
-            f"Received: {path}. {error}") from None
+            "`features`, or `content_features` and `style_features`, must name .keras files that "
+            f"Keras can load. Received: {path}. {error}") from None
 
 
 def _load_inception():
@@ -185,44 +197,83 @@ def _load_vgg19():
         return keras.applications.VGG19(include_top=False)
     except Exception as error:  # a failed download raises errors of many types
         raise ValueError(
-            "`content_features` is vgg19, whose weights could not be downloaded. Set "
-            "content_features to a layer of a .keras file, as in file.keras:layer. "
-            f"Received: content_features=vgg19. {error}") from None
+            "`content_features` or `style_features` is vgg19, whose weights could not be "
+            "downloaded. Set them to random, or to a layer of a .keras file, as in "
+            f"file.keras:layer. Received: content_features=vgg19. {error}") from None
 
 
-def _load_content_network(name):
-    """Returns the network and the layer that "file.keras:layer" names."""
-    path, layer = name.rsplit(":", 1)
-    if not path.endswith(".keras") or not pathlib.Path(path).is_file():
-        raise FileNotFoundError(
-            "`content_features` must be vgg19, or an existing .keras file that takes images in "
-            "[0, 255] and one of its layers, as in file.keras:layer. "
-            f"Received: content_features={name}")
-    return _load_network(path), layer
+def _random_network():
+    """Builds a network of one layer of random filters, at several scales of the image.
 
-
-def _has_layer(network, name):
-    if not isinstance(network, keras.Model):
-        return False
-    return name in [layer.name for layer in network.layers]
-
-
-def _apply_up_to(network, layer, x):
-    """Applies a network to x, and returns the output of one of its layers."""
-    features = keras.Model(network.inputs, network.get_layer(layer).output)
-    return features(x)
-
-
-def _apply_chain_up_to(network, layer, x):
-    """Applies the layers of a network to x in turn, up to `layer` within one of them.
+    Textures are known by the statistics of such filters nearly as well as by those of networks
+    that were trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style
+    needs neither a download nor labels. The filters of a scale are orthogonal, and always the same.
 
     Returns:
-        The output of `layer`, or None if no network among the layers has it.
+        A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its
+        layers scale1, scale2 and scale4.
     """
+    images = keras.Input([None, None, 3])
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+    maps = []
+    for scale in RANDOM_SCALES:
+        convolution = keras.layers.Conv2D(
+            RANDOM_FILTERS, RANDOM_SIZE, activation="relu", name=f"scale{scale}",
+            kernel_initializer=keras.initializers.Orthogonal(seed=scale))
+        maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
+    return keras.Model(images, maps)
+
+
+def _maps_of_network(name, layers, images, names):
+    """Loads a network and applies it to images, a keras.Input in [0, 255].
+
+    Args:
+        name: of the network.
+        layers: names of layers.
+        images: a keras.Input.
+        names: {constant: text}, for an error.
+
+    Returns:
+        {layer: feature maps} of those layers that exist.
+    """
+    if name == "random":
+        return _feature_maps(_random_network(), layers, images)
+    if name == "vgg19":
+        x = keras.applications.vgg19.preprocess_input(images)
+        return _feature_maps(_load_vgg19(), layers, x)
+    if not pathlib.Path(name).is_file():
+        wrong = [constant for constant, text in names.items() if text.startswith(name)]
+        raise FileNotFoundError(
+            f"`{wrong[0]}` must be vgg19, random, or an existing .keras file that takes images in "
+            "[0, 255] and some of its layers, as in file.keras:layer,layer. "
+            f"Received: {wrong[0]}={names[wrong[0]]}")
+    return _feature_maps(_load_network(name), layers, images)
+
+
+def _feature_maps(network, layers, x):
+    """Applies a network to x, and returns {layer: its output}, for those of `layers` that exist.
+
+    Layers that are not the network's own are looked for in the networks among its layers. These
+    must form a chain, which ends at the last layer that is needed.
+    """
+    maps = _outputs_of_layers(network, layers, x)
     for part in network.layers:
+        if len(maps) == len(set(layers)):
+            break
         if isinstance(part, keras.layers.InputLayer):
             continue
-        if _has_layer(part, layer):
-            return _apply_up_to(part, layer, x)
+        if isinstance(part, keras.Model):
+            maps.update(_outputs_of_layers(part, layers, x))
         x = part(x)
-    return None
+    return maps
+
+
+def _outputs_of_layers(network, layers, x):
+    """Applies a network to x, and returns {layer: its output} for those of `layers` it has."""
+    own = [layer.name for layer in network.layers]
+    found = [layer for layer in dict.fromkeys(layers) if layer in own]  # each of them once
+    if not found:
+        return {}
+    outputs = [network.get_layer(layer).output for layer in found]
+    maps = keras.Model(network.inputs, outputs)(x)
+    return dict(zip(found, maps, strict=True))

@@ -72,6 +72,11 @@ CHOICES = {
     "jit_compile": ("auto", "on", "off"),
 }
 
+# {network: the layers that `content_features` and `style_features` mean if they name none}
+FEATURE_LAYERS = {
+    "vgg19": ("block4_conv4",),                # [Chen 2018 s3.2.2]
+    "random": ("scale1", "scale2", "scale4"),  # all of its layers
+}
 AUGMENT_POLICIES = ("color", "translation", "cutout")  # [Zhao 2020]
 LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
 MAX_BITS = 32  # of a number, with network=even [guess]
@@ -160,6 +165,34 @@ def augment_policies(text):
     return names
 
 
+def feature_layers(name, text):
+    """Splits `content_features` or `style_features`, such as "vgg19:block1_conv1,block2_conv1".
+
+    Args:
+        name: of the constant, for the error.
+        text: "vgg19", "random" or a .keras file, then a colon and names of layers separated by
+            commas. `FEATURE_LAYERS` has the layers that are meant if none are named.
+
+    Returns:
+        The network, a string, and a list of names of layers.
+
+    Raises:
+        ValueError: on an unknown network, or a file without layers.
+    """
+    network, _, listed = text.rpartition(":")
+    if not network:
+        network, listed = text, ""
+    layers = [layer.strip() for layer in listed.split(",") if layer.strip()]
+    if not layers:
+        layers = list(FEATURE_LAYERS.get(network, ()))
+    is_known = network in FEATURE_LAYERS or network.endswith(".keras")
+    if not layers or not is_known:
+        raise ValueError(
+            f"`{name}` must be vgg19, random, or a .keras file and names of its layers, as in "
+            f"file.keras:layer,layer. Received: {name}={text}")
+    return network, layers
+
+
 def _incompatible(args, first, second, reason, remedy):
     """Returns the exception for two constants that cannot be combined."""
     return ValueError(
@@ -198,10 +231,9 @@ def _validate_network(args):
         _validate_even(args)
     else:
         _validate_image_shape(args)
-    if args.network == "cartoongan" and not _is_content_features(args.content_features):
-        raise ValueError(
-            "`content_features` must be vgg19, or a .keras file and the name of one of its layers, "
-            f"as in file.keras:layer. Received: content_features={args.content_features}")
+    if args.network == "cartoongan":
+        for name in ("content_features", "style_features"):
+            feature_layers(name, getattr(args, name))
 
 
 def _validate_image_shape(args):
@@ -231,10 +263,6 @@ def _validate_even(args):
         raise ValueError(
             f"`image_shape` must be (1, bits, 1) with network=even, with at most {MAX_BITS} bits. "
             f"Received: image_shape={args.image_shape}")
-
-
-def _is_content_features(text):
-    return text == "vgg19" or ".keras:" in text
 
 
 def _validate_losses(args):

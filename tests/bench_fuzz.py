@@ -212,7 +212,7 @@ def sample_networks(folder):
 def network_reader():
     def read(path):
         features.feature_network(path)(np.zeros([2, *SHAPE], "float32"))
-        features.inner_network(f"{path}:inner")
+        features.inner_network({"content_features": f"{path}:inner"})
     return read
 
 

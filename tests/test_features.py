@@ -38,16 +38,16 @@ def test_a_feature_network_must_be_an_existing_keras_file(here, name):
 def test_a_broken_file_is_refused(here):
     (here / "broken.keras").write_bytes(b"no zip file")
     features.check_network("broken.keras")
-    with pytest.raises(ValueError, match="`features` and `content_features` .*broken.keras"):
+    with pytest.raises(ValueError, match="`features`, .*broken.keras"):
         features.feature_network("broken.keras")
     with pytest.raises(ValueError, match="`content_features` .*broken.keras"):
-        features.inner_network("broken.keras:layer")
+        features.inner_network({"content_features": "broken.keras:layer"})
 
 
 def test_a_file_that_brings_code_is_refused(here):
     network = keras.Sequential([keras.Input([4]), keras.layers.Lambda(lambda x: x + 1)])
     network.save("code.keras")
-    with pytest.raises(ValueError, match="`features` .*code.keras.*unsafe"):
+    with pytest.raises(ValueError, match="`features`, .*code.keras.*unsafe"):
         features.feature_network("code.keras")
 
 
@@ -61,7 +61,7 @@ def test_a_failed_download_names_the_constant(monkeypatch, name, constant):
     monkeypatch.setattr(keras.applications, name, fail)
     with pytest.raises(ValueError, match=f"`{constant}` .*Received: {constant}=.*fetch failure"):
         if name == "VGG19":
-            features.inner_network("vgg19")
+            features.inner_network({"content_features": "vgg19"})
         else:
             features.feature_network("inception")
 
@@ -84,6 +84,11 @@ def test_inception_gets_images_of_299_pixels_in_minus_1_to_1(monkeypatch):
 
 # ---- inner networks
 
+def content_maps(text, images=IMAGES):
+    """Returns the feature maps of the layers that `text` names, a list."""
+    return features.inner_network({"content_features": text})(images)["content_features"]
+
+
 def test_vgg19_ends_at_the_layer_of_the_paper(monkeypatch):
     def stub(include_top):
         """Returns a network with the name of the layer, which subtracts nothing."""
@@ -95,7 +100,7 @@ def test_vgg19_ends_at_the_layer_of_the_paper(monkeypatch):
         ])
 
     monkeypatch.setattr(keras.applications, "VGG19", stub)
-    found = features.inner_network("vgg19")(IMAGES).numpy()
+    [found] = content_maps("vgg19")
     mean_bgr = [103.939, 116.779, 123.68]  # of ImageNet
     np.testing.assert_allclose(found, IMAGES[..., ::-1] - np.float32(mean_bgr), atol=1e-3)
 
@@ -107,12 +112,52 @@ def test_inner_features_are_those_of_the_layer(here):
         keras.layers.Conv2D(4, 3, name="second"),
     ])
     network.save("net.keras")
-    inner = features.inner_network("net.keras:first")
-    np.testing.assert_allclose(inner(IMAGES), network.get_layer("first")(IMAGES), rtol=1e-5,
-                               atol=1e-5)
+    first = network.get_layer("first")(IMAGES)
+    second = network.get_layer("second")(first)
+    [found] = content_maps("net.keras:first")
+    np.testing.assert_allclose(found, first, rtol=1e-5, atol=1e-5)
+    inner = features.inner_network(
+        {"content_features": "net.keras:second", "style_features": "net.keras:second,first"})
+    found = inner(IMAGES)
+    for maps, expected in ((found["content_features"], [second]),
+                           (found["style_features"], [second, first])):
+        for one, other in zip(maps, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
     assert not inner.trainable and not inner.trainable_weights
-    with pytest.raises(ValueError, match="`content_features` .*net.keras:third"):
-        features.inner_network("net.keras:third")
+    with pytest.raises(ValueError, match="`style_features` .*net.keras:third"):
+        features.inner_network(
+            {"content_features": "net.keras:first", "style_features": "net.keras:third"})
+
+
+def test_a_network_is_loaded_and_applied_once(here, monkeypatch):
+    keras.Sequential([keras.Input([None, None, 3]), keras.layers.Conv2D(4, 3, name="first"),
+                      keras.layers.Conv2D(4, 3, name="second")]).save("net.keras")
+    loaded = []
+    load = features._load_network
+    monkeypatch.setattr(features, "_load_network", lambda path: loaded.append(path) or load(path))
+    inner = features.inner_network(
+        {"content_features": "net.keras:first", "style_features": "net.keras:first,second"})
+    assert loaded == ["net.keras"]
+    assert sum(isinstance(layer, keras.Model) for layer in inner.layers) == 1
+
+
+def test_features_of_two_networks(here):
+    keras.Sequential([keras.Input([None, None, 3]),
+                      keras.layers.Conv2D(4, 3, name="first")]).save("net.keras")
+    inner = features.inner_network(
+        {"content_features": "net.keras:first", "style_features": "random:scale2"})
+    found = inner(IMAGES)
+    assert found["content_features"][0].shape == (2, 14, 14, 4)
+    assert found["style_features"][0].shape == (2, 6, 6, features.RANDOM_FILTERS)
+
+
+def test_random_features_are_always_the_same():
+    keras.utils.set_random_seed(1)
+    first = content_maps("random")
+    keras.utils.set_random_seed(2)
+    again = content_maps("random")
+    assert [tuple(maps.shape[1:3]) for maps in first] == [(14, 14), (6, 6), (2, 2)]
+    assert all((one.numpy() == other.numpy()).all() for one, other in zip(first, again))
 
 
 @pytest.mark.parametrize("outer", ["functional", "sequential"])
@@ -130,15 +175,16 @@ def test_a_layer_of_a_network_within_another_is_found(here, outer):
         network = keras.Sequential([images, resize, inner])
     network.save("nested.keras")
     expected = inner.get_layer("deep")(resize(IMAGES))
-    found = features.inner_network("nested.keras:deep")(IMAGES)
+    [found] = content_maps("nested.keras:deep")
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["nowhere.keras:layer", "there.txt:layer"])
-def test_an_inner_network_must_be_an_existing_keras_file(here, name):
+@pytest.mark.parametrize("name, error", [("nowhere.keras:layer", FileNotFoundError),
+                                         ("there.txt:layer", ValueError)])
+def test_an_inner_network_must_be_an_existing_keras_file(here, name, error):
     (here / "there.txt").write_text("no network")
-    with pytest.raises(FileNotFoundError, match=f"`content_features` .*content_features={name}"):
-        features.inner_network(name)
+    with pytest.raises(error, match=f"`content_features` .*content_features={name}"):
+        features.inner_network({"content_features": name})
 
 
 # ---- features
