@@ -146,3 +146,66 @@ def test_feature_distance_by_hand():
     real, fake = np.float32([[1, 0], [3, 2]]), np.float32([[0, 0], [0, 2]])
     # The means are (2, 1) and (0, 1).
     assert float(losses.feature_distance(real, fake)) == pytest.approx((2 ** 2 + 0 ** 2) / 2)
+
+
+# ---- photos to cartoons
+
+def test_content_distance_by_hand():
+    # Layer 1: differences 1 and 1 of features 3 and 1. Layer 2: 2 of 8.
+    expected = [np.float32([[[[3, -1]]]]), np.float32([[[[8]]]])]
+    received = [np.float32([[[[2, 0]]]]), np.float32([[[[6]]]])]
+    distance = losses.content_distance(expected, received)
+    assert float(distance) == pytest.approx((1 / 2 + 2 / 8) / 2)
+    assert float(losses.content_distance(expected, expected)) == 0
+
+
+# Two channels at two places: 1 and 3, whose mean is 2; and 5 and 1, whose mean is 3.
+MAPS = np.float32([[[[1, 5], [3, 1]]]])
+
+
+def test_gram_matrix_by_hand():
+    # Without means the channels are -1 and 1; 2 and -2.
+    matrix = losses.gram(MAPS).numpy()
+    assert matrix.tolist() == [[[1, -2], [-2, 4]]]
+    assert losses.gram(np.concatenate([MAPS, MAPS], 2)).numpy().tolist() == matrix.tolist()
+    assert losses.gram(MAPS + 7).numpy().tolist() == matrix.tolist()
+
+
+def test_style_distance_by_hand():
+    # Half of the contrast has a quarter of the Gram matrix.
+    assert float(losses.style_distance([MAPS], [MAPS / 2])) == pytest.approx(3 / 4)
+    # Mean matrices: [[2.5, -5], [-5, 10]] of the batch of both, [[1, -2], [-2, 4]] of the other.
+    both = np.concatenate([MAPS, 2 * MAPS])
+    assert float(losses.style_distance([both], [MAPS])) == pytest.approx(1 - 1 / 2.5)
+    assert float(losses.style_distance([both, MAPS], [MAPS, MAPS])) == pytest.approx(0.3)
+
+
+def test_style_distance_does_not_depend_on_places_or_on_the_scale_of_features():
+    maps = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    assert float(losses.style_distance([maps], [maps[:, ::-1]])) == pytest.approx(0, abs=1e-6)
+    other = maps[:, :2]
+    distance = float(losses.style_distance([maps], [other]))
+    assert float(losses.style_distance([100 * maps], [100 * other])) == pytest.approx(distance)
+    assert distance > 0.05
+
+
+def test_color_distance_by_hand():
+    black, white = np.full([1, 2, 2, 3], -1, "float32"), np.ones([1, 2, 2, 3], "float32")
+    red = np.float32([1, -1, -1]) * white
+    assert float(losses.color_distance(black, white)) == pytest.approx(1, abs=1e-5)
+    # Red has a Y of 0.299, a U of -0.147 and a V of 0.615.
+    expected = 0.299 + 0.14714 ** 2 / 2 + 0.61498 ** 2 / 2
+    assert float(losses.color_distance(black, red)) == pytest.approx(expected, abs=1e-4)
+    # Red and cyan: a Y of 0.701, V differs by 1.23.
+    expected = 0.402 + 0.29428 ** 2 / 2 + (1.22995 - 0.5)
+    assert float(losses.color_distance(red, -red)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_total_variation_by_hand():
+    # One bright pixel of four: one of two vertical pairs differs by 2, and one horizontal pair.
+    images = np.full([1, 2, 2, 3], -1, "float32")
+    images[0, 0, 0] = 1
+    assert float(losses.total_variation(images)) == pytest.approx(1 + 1)
+    images[0, 0] = 1
+    assert float(losses.total_variation(images)) == pytest.approx(2)
+    assert float(losses.total_variation(np.ones([1, 2, 2, 3], "float32"))) == 0
