@@ -175,7 +175,8 @@ class GAN(keras.Model):
                 real_logits = self.image_logits(d(real_view, training=True))
             g_loss = self.generator_loss(real_logits, self.image_logits(fake_logits))
             logs["g_loss"] = g_loss
-            g_loss = add_terms(g_loss, self.generator_terms(g_inputs, fake), logs)
+            g_loss *= args.adversarial_weight
+            g_loss = add_terms(g_loss, self.generator_terms(real, g_inputs, fake), logs)
             if self.classes:
                 class_loss = losses.class_cross_entropy(fake_logits[:, 1:], labels)
                 g_loss = add_terms(g_loss, [("g_loss_class", 1.0, class_loss)], logs)
@@ -219,7 +220,7 @@ class GAN(keras.Model):
             self.seed(Purpose.G_LABELS))
         return self.g_loss(fake_logits, targets)
 
-    def generator_terms(self, g_inputs, fake):
+    def generator_terms(self, real, g_inputs, fake):
         """Returns further terms of G's loss: [(name in the logs, weight, value)]."""
         return []
 

@@ -288,7 +288,7 @@ def test_subclass_may_compare_the_logits_of_both_kinds(tiny):
             received.append((real_logits, fake_logits))
             return losses.cross_entropy(fake_logits - real_logits, 1.0)
 
-        def generator_terms(self, g_inputs, fake):
+        def generator_terms(self, real, g_inputs, fake):
             return [("brightness", 2.0, tf.reduce_mean(fake))]
 
     built = models.build(tiny(**frozen()))
@@ -316,6 +316,18 @@ def test_feature_matching_is_in_the_loss_of_g_with_its_weight(tiny):
     for none, once, twice in zip(*changes):
         assert twice - once == pytest.approx(once - none, abs=1e-5)
     assert any(np.abs(once - none).max() > 1e-4 for none, once, _ in zip(*changes))
+
+
+def test_the_adversarial_loss_of_g_has_its_weight(tiny):
+    changes = []
+    for weight in (0.0, 1.0, 3.0):
+        args = tiny(**frozen(adversarial_weight=weight, g_learning_rate=1.0))
+        change, logs = change_of_weights(args, "generator")
+        changes.append(change)
+    for none, once, thrice in zip(*changes):
+        assert np.abs(none).max() == 0
+        assert thrice == pytest.approx(3 * once, abs=1e-5)
+    assert max(np.abs(once).max() for once in changes[1]) > 1e-4
 
 
 @pytest.mark.parametrize("name, logged", [
