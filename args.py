@@ -8,6 +8,7 @@ Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:160
 [Karras 2018] arXiv:1710.10196, [Karras 2019] arXiv:1912.04958, [Zhao 2020] arXiv:2006.10738,
 [Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
 [Miyato 2018] arXiv:1802.05957, [Chen 2018] CartoonGAN, CVPR, [Goodfellow 2014] arXiv:1406.2661,
+[Wang 2020] White-box Cartoonization, CVPR, [AnimeGANv2] TachibanaYoshino/AnimeGANv2,
 [Shrivastava 2017] arXiv:1612.07828, [forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N
 of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
 training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in
@@ -123,7 +124,10 @@ class Args:
     g_dropout = 0.0               # after each activation, when sampling too; 0.5 [ganhacks 17]
     d_dropout = 0.0               # after each activation; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0         # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2]
-    spectral_norm = False         # on every layer of D [Miyato 2018]
+    spectral_norm = False         # on every layer of D [Miyato 2018]; in a CartoonGAN it takes the
+    #                               place of instance norm [Wang 2020]
+    skip_connections = False      # of CartoonGAN's G, as in a U-Net, and from the photo to the
+    #                               output: it begins as the photo itself [Wang 2020]
 
     # ---- adversarial training
     loss = "cross_entropy"        # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
@@ -147,8 +151,16 @@ class Args:
     #                               StyleGAN2's rule; 10.0 [Mescheder 2018]
     r1_every = 10                 # interval of R1 in batches, by which its weight is multiplied:
     #                               it costs half a step; 16 [Karras 2019 appendix B]
-    content_weight = 10.0         # of CartoonGAN's content loss, in G's loss [Chen 2018 s3.2.2]
-    content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; or file.keras:layer
+    adversarial_weight = 1.0      # of the adversarial loss, in G's loss
+
+    # ---- further terms of CartoonGAN's G, 0.0 = off
+    content_weight = 10.0         # photo and cartoon show the same [Chen 2018 s3.2.2]
+    content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; vgg19:layer,layer;
+    #                               random, a fixed layer; or file.keras:layer,layer
+    style_weight = 0.0            # the cartoons' Gram matrices; 2.0 to 3.0 [AnimeGANv2]
+    style_features = "vgg19"      # as content_features: the same layer [AnimeGANv2]
+    color_weight = 0.0            # the photo's colors; 10.0 to 50.0 [AnimeGANv2]
+    variation_weight = 0.0        # differences of neighboring pixels; 1.0 [AnimeGANv2]
 
     # ---- targets of D for cross_entropy and least_squares, drawn uniformly from (low, high)
     real_labels = (0.9, 0.9)      # one-sided [Salimans 2016; scratch 4]; (0.9, 1.0) [forcecore]
@@ -291,7 +303,14 @@ class Even(Args):
 
 
 class Cartoon256(Args):
-    """CartoonGAN, photos to cartoons, with the image size and networks of its paper [Chen 2018]."""
+    """CartoonGAN, photos to cartoons, with the image size and networks of its paper [Chen 2018].
+
+    What differs from the paper: upsampling is bilinear, the loss is least squares with one-sided
+    targets, G's first phase is 2,500 batches, D gets shifted images and weighs cartoons as much as
+    generated and blurred images together, the content weight is 2 instead of 10, and relative to
+    the features of the photo. Photos become softer and lose texture, and keep their colors and
+    contrast: for more style see `Cartoon64`, whose constants work at any size.
+    """
     name = "cartoon256"
     images = "cartoons/*"
     photos = "photos/*"
@@ -322,15 +341,33 @@ class Cartoon256(Args):
 
 
 class Cartoon64(Cartoon256):
-    """The same at 64x64 with half of the filters, for a laptop."""
+    """Photos to cartoons at 64x64, with losses and networks that change the style, for a laptop.
+
+    G begins with the photo itself and has no first phase, D sees colors and contrast, and Gram
+    matrices of a fixed random network describe the style of the cartoons. Nothing is downloaded.
+    Without images of your own it learns on toy scenes, whose true drawings `evaluate` compares.
+    """
     name = "cartoon64"
+    images = "toyscenes"
+    photos = "toyscenes"
     data = "cartoon64.hdf5"
     image_shape = (64, 64, 3)
     generator_filters = (32, 64, 128)
     discriminator_filters = (16, 32, 64)
+    skip_connections = True
+    spectral_norm = True
+    content_weight = 1.0
+    content_features = "random"
+    style_weight = 1.0
+    style_features = "random"
+    variation_weight = 0.0
+    d_learning_rate = 2e-4        # [Wang 2020]
+    g_learning_rate = 2e-4        # [Wang 2020]
     batch_size = 8
+    pretrain_batches = 0          # G begins as the identity
     batches = 1000
     grid = (4, 8)
+    evaluate_count = 400          # all of the test photos of 2,000 toy scenes
 
 
 class Original(Args):

@@ -11,13 +11,15 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from models import augment, features, randomness
+from models import features, losses, randomness
 from models.adversarial import GAN
 from models.autoencoder import Autoencoder
 from models.dcgan import initializer, upsample
+from models.layers import SpectralNormalization
 from models.randomness import Purpose
 
 BLOCKS = 8  # residual blocks in the middle of G [Chen 2018 s3.1]
+SHIFT = 4   # pixels, so that offsets differ by up to 8, the stride of VGG19's block 4
 
 
 def build_generator(args, classes=0):
@@ -29,9 +31,10 @@ def build_generator(args, classes=0):
 
     Returns:
         A keras.Model: photos [batch, rows, columns, 3] in [-1, 1] -> cartoons of the same shape
-        and range. Rows and columns may be any multiples of `CartoonGAN.multiple`.
+        and range. Rows and columns may be any multiples of `CartoonGAN.multiple`. With
+        `skip_connections` its first output is the photo itself.
 
-    Reference: [Chen 2018 fig. 2]
+    Reference: [Chen 2018 fig. 2]; of the skip connections [Wang 2020]
     """
     slope = args.g_leaky_slope
     filters_down = args.generator_filters[1:]
@@ -39,7 +42,9 @@ def build_generator(args, classes=0):
     photos = keras.Input([None, None, 3], name="photos")
     x = _convolve(photos, args, args.generator_filters[0], kernel_size=7)
     x = _normalize_and_activate(x, slope)                              # 64x64
+    way_down = []
     for filters in filters_down:
+        way_down.append(x)
         x = _convolve(x, args, filters, stride=2)
         x = _convolve(x, args, filters)
         x = _normalize_and_activate(x, slope)                          # 32x32, 16x16
@@ -47,10 +52,15 @@ def build_generator(args, classes=0):
         x = _residual_block(x, args, slope)                            # 16x16
     for filters in filters_up:
         x = upsample(x, args, filters)
+        if args.skip_connections:
+            x = layers.Add()([x, way_down.pop()])
         x = _convolve(x, args, filters)
         x = _normalize_and_activate(x, slope)                          # 32x32, 64x64
-    x = _convolve(x, args, 3, kernel_size=7)
-    cartoons = layers.Activation("tanh")(x)
+    if args.skip_connections:
+        changes = layers.Activation("tanh")(_convolve(x, args, 3, kernel_size=7, initial="zeros"))
+        cartoons = _change(photos, changes)
+    else:
+        cartoons = layers.Activation("tanh")(_convolve(x, args, 3, kernel_size=7))
     return keras.Model(photos, cartoons, name="generator")
 
 
@@ -68,26 +78,29 @@ def build_discriminator(args, classes=0):
     Reference: [Chen 2018 fig. 2]
     """
     images = keras.Input(args.image_shape, name="images")
-    x = _convolve(images, args, args.discriminator_filters[0])
+    spectral = args.spectral_norm
+    x = _convolve(images, args, args.discriminator_filters[0], spectral_norm=spectral)
     x = _activate_and_drop(x, args)                                    # 64x64
     for filters in args.discriminator_filters[1:]:
-        x = _convolve(x, args, filters, stride=2)
+        x = _convolve(x, args, filters, stride=2, spectral_norm=spectral)
         x = _activate_and_drop(x, args)                                # 32x32, 16x16
-        x = _convolve(x, args, 2 * filters)
-        x = _instance_norm(x)
+        x = _convolve(x, args, 2 * filters, spectral_norm=spectral)
+        x = _normalize_d(x, args)
         x = _activate_and_drop(x, args)
-    x = _convolve(x, args, x.shape[-1])
-    x = _instance_norm(x)
+    x = _convolve(x, args, x.shape[-1], spectral_norm=spectral)
+    x = _normalize_d(x, args)
     x = _activate_and_drop(x, args)
-    x = _convolve(x, args, 1)
+    x = _convolve(x, args, 1, spectral_norm=spectral)
     logits = layers.Flatten()(x)
     return keras.Model(images, logits, name="discriminator")
 
 
-def _convolve(x, args, filters, kernel_size=3, stride=1):
+def _convolve(x, args, filters, kernel_size=3, stride=1, initial=None, spectral_norm=False):
     x = _pad_by_reflection(x, kernel_size // 2)
     convolution = layers.Conv2D(
-        filters, kernel_size, strides=stride, kernel_initializer=initializer(args))
+        filters, kernel_size, strides=stride, kernel_initializer=initial or initializer(args))
+    if spectral_norm:
+        convolution = SpectralNormalization(convolution)
     return convolution(x)
 
 
@@ -96,8 +109,32 @@ def _pad_by_reflection(x, size):
     return keras.ops.pad(x, [(0, 0), (size, size), (size, size), (0, 0)], mode="reflect")
 
 
+def _change(photos, changes):
+    """Moves each pixel of photos by a share of its way to white, or to black.
+
+    Unlike a sum, the result needs no clipping, which would leave G without a gradient.
+
+    Args:
+        photos: [batch, rows, columns, 3] in [-1, 1].
+        changes: of the same shape: 0 leaves a pixel as it is, 1 is white and -1 is black.
+
+    Returns:
+        Images of the same shape in [-1, 1].
+    """
+    return photos + changes - keras.ops.absolute(changes) * photos
+
+
+def _normalize_d(x, args):
+    """Normalizes the features of D, unless spectral norm does.
+
+    Instance norm takes away the contrast and the colors of an image, which D then cannot tell from
+    those of cartoons [Wang 2020 has no such layers].
+    """
+    return x if args.spectral_norm else _instance_norm(x)
+
+
 def _instance_norm(x):
-    """Normalizes each channel of each image: contrast is no matter of style [Ulyanov 2016]."""
+    """Normalizes each channel of each image, which removes its contrast [Ulyanov 2016]."""
     return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
 
 
@@ -122,57 +159,54 @@ def _activate_and_drop(x, args):
     return x
 
 
-class Content:
-    """The content of images, which the features of a pretrained network describe.
+class FeatureMaps:
+    """Feature maps of images, of networks that do not learn.
 
     Args:
-        name: "vgg19", or "file.keras:layer", see `features.inner_network`.
+        names: {constant: text}, of `content_features` and `style_features`, see
+            `features.inner_network`.
 
     Attributes:
-        network: maps images in [0, 255] to features; None until it is loaded.
+        network: a keras.Model; None until it is loaded. It is not saved with the weights.
     """
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, names):
+        self.names = names
         self.network = None
 
     def load(self):
-        """Loads the network, unless it is loaded already.
+        """Loads the networks, unless they are loaded already.
 
         Raises:
-            FileNotFoundError, ValueError: if it cannot be loaded, see `features.inner_network`.
+            FileNotFoundError, ValueError: if one cannot be loaded, see `features.inner_network`.
         """
         if self.network is None:
             with tf.init_scope():  # outside the graph of a training step that may call this
-                self.network = features.inner_network(self.name)
+                self.network = features.inner_network(self.names)
 
-    def distance(self, photos, images, seed=None):
-        """Returns the mean absolute difference of the features, relative to those of the photos.
-
-        It is the l1 distance of the paper, divided by the mean feature of the photos so that its
-        scale is the same for every network: 0 if the content is the same, about 1 or more if the
-        images have nothing in common.
+    def __call__(self, images, seed=None):
+        """Returns the feature maps of images, {constant: [maps of each layer]}.
 
         Args:
-            photos: float32 [batch, rows, columns, 3] in [-1, 1].
-            images: what G made of them, of the same shape.
-            seed: int tensor [2] or None. With it both are shifted by the same random offset.
-                Strides weigh some pixels more than others, and G would reproduce that grid
-                [measured: a kernel distance of 428 after 500 batches, 556 without shifts].
-
-        Returns:
-            A float32 scalar.
+            images: float32 [batch, rows, columns, 3] in [-1, 1].
+            seed: int tensor [2] or None. With it the images are shifted by a random offset that
+                depends on the seed alone. Strides weigh some pixels more than others, and G would
+                reproduce that grid [measured: a kernel distance of 428 after 500 batches, 556
+                without shifts].
         """
         self.load()
         if seed is not None:
-            photos = augment.translation(photos, seed)
-            images = augment.translation(images, seed)
-        expected = self._features(photos)
-        received = self._features(images)
-        return tf.reduce_mean(tf.abs(expected - received)) / tf.reduce_mean(tf.abs(expected))
-
-    def _features(self, images):
+            images = shift(images, seed)
         return self.network((images + 1) * 127.5, training=False)
+
+
+def shift(images, seed):
+    """Shifts all images by the same random offset of up to `SHIFT` pixels. Edges are reflected."""
+    _, rows, columns, _ = images.shape
+    size = [SHIFT, SHIFT]
+    padded = tf.pad(images, [[0, 0], size, size, [0, 0]], "REFLECT")
+    top, left = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * SHIFT + 1, "int32"))
+    return padded[:, top:top + rows, left:left + columns]
 
 
 class CartoonGAN(GAN):
@@ -188,19 +222,38 @@ class CartoonGAN(GAN):
     numbers. The paper weighs all three alike [Chen 2018 eq. 1 to 4]; here real images weigh as much
     as both others.
 
+    The loss of G has up to four terms beside the adversarial one, each with a weight of its own.
+    With weights near those of the paper's photos alone become smoother: where a cartoon's colors or
+    contrast differ, the style distance has a gradient that does not depend on D.
+
     Attributes:
-        content: a `Content`. It is loaded by the first training step, as sampling does not need it,
-            and is not saved with the weights.
+        feature_maps: a `FeatureMaps`. It is loaded by the first training step, as sampling does not
+            need it.
     """
 
     def __init__(self, args, generator, discriminator):
         super().__init__(args, generator, discriminator)
-        self.content = Content(args.content_features)
+        names = {}
+        if args.content_weight:
+            names["content_features"] = args.content_features
+        if args.style_weight:
+            names["style_features"] = args.style_features
+        self.feature_maps = FeatureMaps(names)
 
     @property
     def logged(self):
+        args = self.args
+        terms = []
+        if args.content_weight:
+            terms.append("content_distance")
+        if args.style_weight:
+            terms.append("style_distance")
+        if args.color_weight:
+            terms.append("color_distance")
+        if args.variation_weight:
+            terms.append("total_variation")
         names = super().logged
-        return (*names[:3], "content_distance", *names[3:])
+        return (*names[:3], *terms, *names[3:])
 
     @property
     def multiple(self):
@@ -210,7 +263,8 @@ class CartoonGAN(GAN):
     def unpack(self, batch):
         """Returns the real images, no labels, and the photos, which are the inputs of G."""
         # Here, as no variables can be created in the scope in which G's loss is computed.
-        self.content.load()
+        if self.feature_maps.names:
+            self.feature_maps.load()
         images, photos, _ = batch
         return images, None, photos
 
@@ -219,10 +273,30 @@ class CartoonGAN(GAN):
         _, _, smoothed = batch
         return tf.concat([fake, smoothed], axis=0)
 
-    def generator_terms(self, g_inputs, fake):
-        """Returns the content distance between photos and generated images, and its weight."""
-        distance = self.content.distance(g_inputs, fake, self.seed(Purpose.CONTENT))
-        return [("content_distance", self.args.content_weight, distance)]
+    def generator_terms(self, real, g_inputs, fake):
+        """Returns the terms whose weights are not 0: of content, style, colors and variation."""
+        args = self.args
+        seed = self.seed(Purpose.CONTENT)
+        terms = []
+        if args.content_weight or args.style_weight:
+            maps_of_fake = self.feature_maps(fake, seed)
+        if args.content_weight:
+            maps_of_photos = self.feature_maps(g_inputs, seed)
+            distance = losses.content_distance(
+                maps_of_photos["content_features"], maps_of_fake["content_features"])
+            terms.append(("content_distance", args.content_weight, distance))
+        if args.style_weight:
+            maps_of_cartoons = self.feature_maps(real, seed)
+            distance = losses.style_distance(
+                maps_of_cartoons["style_features"], maps_of_fake["style_features"])
+            terms.append(("style_distance", args.style_weight, distance))
+        if args.color_weight:
+            distance = losses.color_distance(g_inputs, fake)
+            terms.append(("color_distance", args.color_weight, distance))
+        if args.variation_weight:
+            variation = losses.total_variation(fake)
+            terms.append(("total_variation", args.variation_weight, variation))
+        return terms
 
     def update_batch_norm(self):
         """Does nothing: instance norm has no statistics to estimate."""
@@ -236,15 +310,14 @@ class ContentPretraining(Autoencoder):
         generator: maps photos to images.
 
     Attributes:
-        content: a `Content`. It is loaded by the first training step, and is not saved with the
-            weights.
+        feature_maps: a `FeatureMaps`. It is loaded by the first training step.
     """
     logged = ("content_distance",)
 
     def __init__(self, args, generator):
         super().__init__(args, None, generator)
         self.networks = {"generator": generator}
-        self.content = Content(args.content_features)
+        self.feature_maps = FeatureMaps({"content_features": args.content_features})
 
     def call(self, photos, training=False):
         """Returns the images that G makes of photos, float32 in [-1, 1]."""
@@ -258,8 +331,10 @@ class ContentPretraining(Autoencoder):
         """
         _, photos, _ = batch
         seed = randomness.seed(self.args, Purpose.CONTENT, self.batch)
+        expected = self.feature_maps(photos, seed)["content_features"]
         with tf.GradientTape() as tape:
-            distance = self.content.distance(photos, self(photos, training=True), seed)
+            received = self.feature_maps(self(photos, training=True), seed)["content_features"]
+            distance = losses.content_distance(expected, received)
             loss = self.optimizer.scale_loss(distance)
         gradients = tape.gradient(loss, self.trainable_variables)
         return self.finish_step({"content_distance": distance}, gradients)

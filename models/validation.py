@@ -6,7 +6,9 @@ Nothing here imports TensorFlow or Keras, so that a mistake is reported at once.
 # {network: {constant that its generator or discriminator ignores: the value it must have}}
 # The failure watch recommends none of them.
 UNSUPPORTED = {
-    "dcgan": {},
+    "dcgan": {
+        "skip_connections": False,
+    },
     "keras_example": {
         "conditional": False,
         "generator_extra_filters": (),
@@ -18,6 +20,7 @@ UNSUPPORTED = {
         "g_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
+        "skip_connections": False,
     },
     "even": {
         "conditional": False,
@@ -33,6 +36,7 @@ UNSUPPORTED = {
         "d_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
+        "skip_connections": False,
         "augment": "",
     },
     "cartoongan": {
@@ -43,7 +47,6 @@ UNSUPPORTED = {
         "batch_norm": "none",
         "g_dropout": 0.0,
         "minibatch_kernels": 0,
-        "spectral_norm": False,
         "replay_size": 0,
         "feature_matching": 0.0,
         "gradient_penalty": 0.0,

@@ -5,20 +5,22 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
-from models import cartoongan
+from models import cartoongan, layers, losses, toyscenes
 from models.randomness import Purpose
 
 
 def small_preset(**changes):
-    """Returns the preset with small images and networks."""
+    """Returns the paper's preset with small images and networks."""
     small = {
+        "batch_size": 4,
         "image_shape": (16, 16, 3),
         "generator_filters": (4, 8, 8),
         "discriminator_filters": (4, 4),
         "content_features": "net.keras:first",
+        "style_features": "net.keras:first",
         "augment": "",
     }
-    return override(Cartoon64, **(small | changes))
+    return override(Cartoon256, **(small | changes))
 
 
 @pytest.fixture
@@ -114,32 +116,136 @@ def test_constants_reach_the_layers(small):
     assert {layer.rate for layer in dropouts} == {0.4}
 
 
-# ---- content
+def test_with_skip_connections_g_begins_with_the_photo(small):
+    photos = make_batch()[1]
+    generator = cartoongan.build_generator(small(skip_connections=True))
+    assert (generator(photos).numpy() == photos).all()
+    # The plain generator has the same weights, but for the values of the last layer.
+    shapes = [weight.shape for weight in generator.weights]
+    assert shapes == [weight.shape for weight in cartoongan.build_generator(small()).weights]
+
+
+def test_with_skip_connections_a_cartoon_stays_in_the_range(small):
+    generator = cartoongan.build_generator(small(skip_connections=True))
+    generator.set_weights([10 * np.random.default_rng(0).normal(size=weight.shape)
+                           for weight in generator.weights])
+    cartoons = generator(make_batch()[1]).numpy()
+    assert abs(cartoons).max() <= 1
+    assert cartoons.min() < -0.9 and cartoons.max() > 0.9
+
+
+def test_with_skip_connections_features_of_the_way_down_are_added_on_the_way_up(small):
+    for skips, count in ((False, 1), (True, 3)):  # one in the residual block, two on the way up
+        generator = cartoongan.build_generator(small(skip_connections=skips))
+        adds = [layer for layer in generator.layers if isinstance(layer, keras.layers.Add)]
+        assert len(adds) == count
+    assert [add.output.shape[-1] for add in adds] == [8, 8, 4]
+
+
+def test_a_change_is_a_share_of_the_way_to_white_or_black():
+    photos = np.float32([-1, -0.5, 0, 0.5, 1])
+    assert cartoongan._change(photos, 0 * photos).numpy().tolist() == photos.tolist()
+    assert cartoongan._change(photos, 0 * photos + 1).numpy().tolist() == [1] * 5
+    assert cartoongan._change(photos, 0 * photos - 1).numpy().tolist() == [-1] * 5
+    half = cartoongan._change(photos, 0 * photos + 0.5).numpy()
+    assert half.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    half = cartoongan._change(photos, 0 * photos - 0.5).numpy()
+    assert half.tolist() == [-1, -0.75, -0.5, -0.25, 0]
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_saved_generator_is_whole(small, skips, here):
+    generator = cartoongan.build_generator(small(skip_connections=skips))
+    generator.set_weights([np.random.default_rng(0).normal(size=weight.shape)
+                           for weight in generator.weights])
+    generator.save("g.keras")
+    loaded = keras.models.load_model(
+        "g.keras", custom_objects={"ReflectionPadding2D": layers.ReflectionPadding2D})
+    photos = make_batch()[1]
+    assert loaded(photos).numpy() == pytest.approx(generator(photos).numpy(), abs=1e-5)
+
+
+def test_spectral_norm_takes_the_place_of_instance_norm_in_d(small):
+    norms = (keras.layers.GroupNormalization, layers.SpectralNormalization)
+    for spectral_norm, counts in ((False, [2, 0]), (True, [0, 5])):
+        discriminator = cartoongan.build_discriminator(small(spectral_norm=spectral_norm))
+        found = [sum(isinstance(layer, norm) for layer in discriminator.layers) for norm in norms]
+        assert found == counts
+        assert discriminator.output.shape == (None, 64)
+
+
+def test_d_sees_contrast_with_spectral_norm_alone(small):
+    images = make_batch()[0] / 2
+    changes = []
+    for spectral_norm in (False, True):
+        keras.utils.set_random_seed(0)
+        args = small(spectral_norm=spectral_norm, discriminator_filters=(16, 16))
+        discriminator = cartoongan.build_discriminator(args)
+        logits, of_more_contrast = discriminator(images), discriminator(2 * images)
+        difference = tf.reduce_mean(tf.abs(of_more_contrast - logits))
+        changes.append(float(difference / tf.reduce_mean(tf.abs(logits))))
+    assert changes[0] < 0.1 and changes[1] > 0.9, changes
+
+
+# ---- features of photos, cartoons and generated images
+
+def content_distance(photos, images, seed=None):
+    maps = cartoongan.FeatureMaps({"content_features": "net.keras:first"})
+    return float(losses.content_distance(
+        maps(photos, seed)["content_features"], maps(images, seed)["content_features"]))
+
 
 def test_content_distance_is_0_of_the_same_and_large_of_other_images(small):
-    content = cartoongan.Content("net.keras:first")
     photos, others, _ = make_batch()
-    assert float(content.distance(photos, photos)) == 0
-    assert 0 < float(content.distance(photos, photos + 0.01)) < 0.05
-    assert float(content.distance(photos, others)) > 0.3
+    assert content_distance(photos, photos) == 0
+    assert 0 < content_distance(photos, photos + 0.01) < 0.05
+    assert content_distance(photos, others) > 0.3
 
 
 def test_content_distance_is_relative_to_the_features_of_the_photos(small):
-    content = cartoongan.Content("net.keras:first")
     photos, others, _ = make_batch()
     first = keras.models.load_model("net.keras").get_layer("first")
     expected = first((photos + 1) / 2).numpy()
     received = first((others + 1) / 2).numpy()
     by_hand = abs(expected - received).mean() / abs(expected).mean()
-    assert float(content.distance(photos, others)) == pytest.approx(by_hand, rel=1e-4)
+    assert content_distance(photos, others) == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_photos_and_images_are_shifted_alike(small):
-    content = cartoongan.Content("net.keras:first")
     photos, others, _ = make_batch()
-    distances = [float(content.distance(photos, others, [0, number])) for number in (1, 1, 2)]
+    distances = [content_distance(photos, others, [0, number]) for number in (1, 1, 2)]
     assert distances[0] == distances[1] != distances[2]
-    assert float(content.distance(photos, photos, [0, 1])) == 0
+    assert content_distance(photos, photos, [0, 1]) == 0
+
+
+def test_a_shift_moves_all_images_alike_and_invents_no_pixels():
+    images = np.float32(np.arange(16 * 16).reshape(1, 16, 16, 1) * np.ones([3, 1, 1, 1]))
+    offsets = set()
+    for number in range(60):
+        shifted = cartoongan.shift(images, [0, number]).numpy()
+        assert shifted.shape == images.shape
+        assert (shifted == shifted[:1]).all()
+        row, column = divmod(int(shifted[0, 8, 8, 0]), 16)
+        offsets.add((row - 8, column - 8))
+        assert shifted[0, 8, 9, 0] - shifted[0, 8, 8, 0] == 1
+        assert len(np.unique(shifted)) >= 12 * 12
+    rows, columns = zip(*offsets)
+    assert min(rows) == min(columns) == -cartoongan.SHIFT
+    assert max(rows) == max(columns) == cartoongan.SHIFT
+    assert len(offsets) > 30
+
+
+def test_random_features_tell_drawings_from_photos_by_their_style():
+    photos, drawings = toyscenes.sample(24)
+    _, others = toyscenes.sample(24, start=24)
+    maps = cartoongan.FeatureMaps({"style_features": "random"})
+
+    def style_distance(images):
+        expected = maps(others / np.float32(127.5) - 1)["style_features"]
+        return float(losses.style_distance(
+            expected, maps(images / np.float32(127.5) - 1)["style_features"]))
+
+    assert style_distance(drawings) < 0.6 * style_distance(photos)
 
 
 # ---- the training step
@@ -162,8 +268,53 @@ def test_a_step_logs_what_it_announces(small):
     logs = gan.train_step(make_batch())
     assert set(logs) == set(gan.logged)
     assert gan.logged[:4] == ("d_loss_real", "d_loss_fake", "g_loss", "content_distance")
+    assert gan.logged[4].endswith("gradient_norm")
     assert all(np.isfinite(float(value)) for value in logs.values())
     assert int(gan.batch) == 1
+
+
+def test_each_term_is_logged_if_it_has_a_weight(small):
+    args = small(
+        content_weight=0.0, style_weight=0.1, color_weight=0.1, variation_weight=0.1,
+        style_features="random:scale1", content_features="nowhere.keras:first", ema_decay=0.0)
+    images, photos, smoothed = make_batch()
+    gan = models.build(args)
+    terms = ("style_distance", "color_distance", "total_variation")
+    assert gan.logged[3:6] == terms and "content_distance" not in gan.logged
+    cartoons = gan.generator(photos, training=True)
+    maps = cartoongan.FeatureMaps({"style_features": "random:scale1"})
+    seed = gan.seed(Purpose.CONTENT)
+    expected = {
+        "style_distance": losses.style_distance(
+            maps(images, seed)["style_features"], maps(cartoons, seed)["style_features"]),
+        "color_distance": losses.color_distance(photos, cartoons),
+        "total_variation": losses.total_variation(cartoons),
+    }
+    logs = gan.train_step((images, photos, smoothed))
+    assert set(logs) == set(gan.logged)
+    for name in terms:
+        assert float(logs[name]) == pytest.approx(float(expected[name]), rel=1e-4)
+
+
+def test_without_terms_no_network_is_loaded(small):
+    gan = models.build(small(content_weight=0.0, content_features="nowhere.keras:first"))
+    logs = gan.train_step(make_batch())
+    assert set(logs) == set(gan.logged) and gan.feature_maps.network is None
+
+
+def test_the_preset_changes_style_from_the_first_batches(monkeypatch):
+    """The style distance falls, while a G without the term stays near the photo."""
+    monkeypatch.setattr(cartoongan, "BLOCKS", 1)
+    photos, _ = toyscenes.sample(4, size=32)
+    _, drawings = toyscenes.sample(4, start=4, size=32)
+    batch = tuple(images / np.float32(127.5) - 1 for images in (drawings, photos, drawings))
+    args = override(
+        Cartoon64, image_shape=(32, 32, 3), generator_filters=(8, 16),
+        discriminator_filters=(4, 4), style_weight=4.0, g_learning_rate=2e-3, augment="")
+    gan = models.build(args)
+    step = tf.function(gan.train_step)
+    distances = [float(step(batch)["style_distance"]) for _ in range(20)]
+    assert distances[-1] < 0.8 * distances[0], distances
 
 
 def test_d_learns_from_generated_and_from_smoothed_images(small):
@@ -190,14 +341,16 @@ def test_each_network_learns_in_its_own_update(small, frozen, other):
     assert not are_equal(before[other], weights_of(gan.networks[other]))
 
 
-def test_the_content_distance_is_in_the_loss_of_g_with_its_weight(small):
+@pytest.mark.parametrize("constant", [
+    "content_weight", "style_weight", "color_weight", "variation_weight"])
+def test_a_term_is_in_the_loss_of_g_with_its_weight(small, constant):
     """D does not learn here, so the step of plain gradient descent is linear in the weight."""
-    args = small(d_learning_rate=0.0, g_optimizer="sgd", g_learning_rate=1.0)
+    args = small(d_learning_rate=0.0, g_optimizer="sgd", g_learning_rate=1.0, **{constant: 1.0})
     gan = models.build(args)
     start = weights_of(gan.generator)
     steps = []
     for weight in (0.0, 0.1, 0.2):
-        gan.args = override(args, content_weight=weight)
+        gan.args = override(args, **{constant: weight})
         gan.batch.assign(0)
         for variable, value in zip(gan.generator.trainable_weights, start):
             variable.assign(value)
@@ -214,7 +367,7 @@ def test_the_content_distance_is_that_of_the_photos_and_of_g(small):
     gan = models.build(small(ema_decay=0.0))
     _, photos, _ = make_batch()
     cartoons = gan.generator(photos, training=True)
-    expected = gan.content.distance(photos, cartoons, gan.seed(Purpose.CONTENT))
+    expected = content_distance(photos, cartoons, gan.seed(Purpose.CONTENT))
     logs = gan.train_step(make_batch())
     assert float(logs["content_distance"]) == pytest.approx(float(expected), rel=1e-5)
 
@@ -224,12 +377,12 @@ def test_the_content_network_can_be_loaded_within_a_graph_and_does_not_learn(sma
     batch = tuple(tf.constant(images) for images in make_batch())
     tf.function(gan.unpack).get_concrete_function(batch)  # the part of a step that loads it
     gan.train_step(batch)
-    content_weights = gan.content.network.get_weights()
+    content_weights = gan.feature_maps.network.get_weights()
     saved = keras.models.load_model("net.keras").get_layer("first").get_weights()
     assert are_equal(saved, content_weights)
-    assert not gan.content.network.trainable
+    assert not gan.feature_maps.network.trainable
     saved_with_gan = {id(weight) for weight in gan.weights}
-    assert not any(id(weight) in saved_with_gan for weight in gan.content.network.weights)
+    assert not any(id(weight) in saved_with_gan for weight in gan.feature_maps.network.weights)
 
 
 def test_there_are_no_batch_norm_statistics_to_update(small):

@@ -8,7 +8,7 @@ from args import Args, Cartoon64, Even, KerasExample, constants, override, prese
 from models import validation
 
 ROOT = pathlib.Path(validation.__file__).resolve().parents[1]
-PRESETS = {"keras_example": KerasExample, "even": Even, "cartoongan": Cartoon64}
+PRESETS = {"dcgan": Args, "keras_example": KerasExample, "even": Even, "cartoongan": Cartoon64}
 
 
 @pytest.mark.parametrize("name", presets())
@@ -148,6 +148,8 @@ def test_compatible_constants_are_accepted(changes):
     (Args, {"checkpoint": "bset"}, "checkpoint"),
     (Args, {"checkpoint": ""}, "checkpoint"),
     (Args, {"checkpoint": "-5"}, "checkpoint"),
+    (Cartoon64, {"style_features": "net.keras:"}, "style_features"),
+    (Cartoon64, {"style_features": "vgg16:block1_conv1"}, "style_features"),
 ])
 def test_values_out_of_range_are_refused(preset, changes, name):
     with pytest.raises(ValueError, match=f"`{name}`.*Received: .*{name}="):
@@ -182,6 +184,19 @@ def test_augmentation_policies_are_separated_by_commas():
     assert validation.augment_policies(" cutout, color,") == ["cutout", "color"]
     with pytest.raises(ValueError, match="`augment` .*augment=color,shear"):
         validation.augment_policies("color,shear")
+
+
+def test_features_are_a_network_and_its_layers():
+    for text, network, layers in (
+            ("vgg19", "vgg19", ["block4_conv4"]),
+            ("vgg19:block1_conv1, block2_conv1", "vgg19", ["block1_conv1", "block2_conv1"]),
+            ("random", "random", ["scale1", "scale2", "scale4"]),
+            ("random:scale4", "random", ["scale4"]),
+            ("a:b/net.keras:one,two", "a:b/net.keras", ["one", "two"])):
+        assert validation.feature_layers("style_features", text) == (network, layers)
+    for text in ("", "vgg16", "net.keras", ":scale1", "net.keras:,"):
+        with pytest.raises(ValueError, match="`style_features` .*Received: style_features="):
+            validation.feature_layers("style_features", text)
 
 
 def test_validation_imports_neither_tensorflow_nor_keras():
