@@ -201,8 +201,8 @@ class Args:
     generate_class = ""           # the class to generate if `conditional`; "" = all in turn
     generate_from = ""            # a glob of photos of any size to translate, for `photos`
     evaluate_count = 3000         # images per checkpoint, in the columns of scores.csv [guess]
-    features = "inception"        # inception, a download; a .keras file; or classifier,
-    #                               which is trained on the labels of `data`
+    features = "inception"        # inception, a download; random, fixed filters; a .keras file; or
+    #                               classifier, which is trained on the labels of `data`
 
     def __init_subclass__(cls):
         """Checks the constants of a preset: their names, types and ranges."""
@@ -368,6 +368,7 @@ class Cartoon64(Cartoon256):
     batches = 1000
     grid = (4, 8)
     evaluate_count = 400          # all of the test photos of 2,000 toy scenes
+    features = "random"           # nothing to download
 
 
 class Original(Args):

@@ -1077,6 +1077,17 @@ def photos(args, count):
     return _as_floats(images[test[:count]])
 
 
+def truths(args, count):
+    """Returns the true drawings of the photos that `photos` returns, uint8, or None without any."""
+    for path in files(args):
+        with _hdf5_errors(path), h5py.File(path, "r") as file:
+            if "truths" not in file:
+                return None
+    images = open_images(args, "truths")
+    _, test = split(args, len(images))
+    return images[test[:count]]
+
+
 def pretraining_images(args):
     """Returns a batch of what the generator reproduces in pretraining: photos if set, else images.
     """

@@ -260,14 +260,15 @@ def evaluate(args, real=None):
     A checkpoint that has scores of this count and these features keeps them. Prints which one has
     the lowest Frechet distance. Writes runs/<name>/scores.csv (the first row has the scores of real
     images), scores.png, and neighbours.png: the 16 generated images nearest to a training image,
-    each beside it.
+    each beside it. Toy scenes are compared with their true drawings too; the row "photos" has the
+    scores of the photos as they are.
 
     Args:
         args: the constants, a class of args.py.
         real: what `evaluation.real_features` returned, to score several runs on the same images.
 
     Returns:
-        {checkpoint, or "real": {score: value}}.
+        {checkpoint, "real" or "photos": {score: value}}.
     """
     run, count = checkpoints.run_folder(args), args.evaluate_count
     record = {"constants": constants.constants(args), "fingerprint": data.fingerprint(args)}
@@ -276,6 +277,10 @@ def evaluate(args, real=None):
         real = evaluation.real_features(args)
     random = np.random.default_rng(0)
     real_scores = evaluation.scores_of_real_images(args, real, random)
+    photo_scores = {}
+    if args.photos:
+        photos = data.denormalize(data.photos(args, count))
+        photo_scores = evaluation.truth_scores(args, photos)
     labels = None
     if args.conditional:
         labels = evaluation.labels_in_true_shares(args, random)
@@ -294,10 +299,17 @@ def evaluate(args, real=None):
         batches = []
         for _, _, _, images in generate_images(args, gan, count, labels):
             batches.append(images)
-        generated = features.extract_features(real.network, np.concatenate(batches))
+        images = np.concatenate(batches)
+        generated = features.extract_features(real.network, images)
         scores = evaluation.scores_of(args, generated, real)
         evaluation.print_scores(label, scores, real_scores)
-        evaluation.write_scores(run, {"real": real_scores, label: scores})
+        table = {"real": real_scores, label: scores}
+        if photo_scores:
+            truth_scores = evaluation.truth_scores(args, images)
+            evaluation.print_scores(label, truth_scores, photo_scores, "photos")
+            table[label] = scores | truth_scores
+            table["photos"] = photo_scores
+        evaluation.write_scores(run, table)
         save_neighbours(args, generated, real, run / "neighbours.png")
     evaluation.print_best(args, run)
     return evaluation.read_scores(run)
@@ -363,6 +375,8 @@ def prepare_data(args):
         ValueError: if `data` was made from other images or photos than the constants name.
     """
     if not data.files(args):
+        if args.images in data.EMBEDDED:
+            print(f"There is no {args.data}: making it of {args.images}.{_hint_on_photos(args)}")
         data.make(args)
         return
     origin = data.attributes(args)
@@ -380,6 +394,14 @@ def prepare_data(args):
                     data.make(args)
                     return
     print(f"{args.data}, made from {source}")
+
+
+def _hint_on_photos(args):
+    """Returns how to use other photos and cartoons than toy scenes, "" if no photos are used."""
+    if not args.photos:
+        return ""
+    return (f" For your own images: python gan.py {constants.preset_name(args)} "
+            "images='my-cartoons/*' photos='my-photos/*' data=my-cartoons.hdf5 name=my-cartoons")
 
 
 def check_verbs(args, verbs):

@@ -29,8 +29,8 @@ def check_network(name):
     """
     if not name.endswith(".keras") or not pathlib.Path(name).is_file():
         raise FileNotFoundError(
-            "`features` must be inception, classifier, or an existing .keras file that takes "
-            f"images in [0, 255]. Received: features={name}")
+            "`features` must be inception, random, classifier, or an existing .keras file that "
+            f"takes images in [0, 255]. Received: features={name}")
 
 
 def feature_network(name):
@@ -38,7 +38,8 @@ def feature_network(name):
 
     Args:
         name: "inception" for Keras' InceptionV3 with the weights of ImageNet, which is downloaded
-            once; or a .keras file that takes images in [0, 255]. If that network has several
+            once; "random" for the mean outputs of random filters, as [Naeem 2020] scores with a
+            random network; or a .keras file that takes images in [0, 255]. If it has several
             outputs, the first are features and the others are logits of classes.
 
     Returns:
@@ -50,6 +51,10 @@ def feature_network(name):
     """
     if name == "inception":
         return _load_inception()
+    if name == "random":
+        network = _random_network()
+        means = [keras.layers.GlobalAveragePooling2D()(maps) for maps in network.outputs]
+        return keras.Model(network.inputs, keras.layers.Concatenate()(means))
     check_network(name)
     return _load_network(name)
 

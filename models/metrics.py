@@ -51,6 +51,38 @@ def checkerboard(images):
     return float(np.mean(ratios))
 
 
+# ---- images and what they should be, uint8 [count, rows, columns, channels], row by row
+
+
+def error(images, truths):
+    """Returns the mean absolute difference of pixels, in [0, 255]."""
+    return float(np.mean(np.abs(np.float64(images) - truths)))
+
+
+def edge_correlation(images, truths):
+    """Returns the correlation of the slopes of images and truths, over all of their pixels.
+
+    The slope is the length of the gradient of the gray values: it is large along an edge. With
+    edges as yes or no, at any threshold, noise agrees with drawings nearly as well as photos do
+    [measured: F1 .60 and .61 with edges of 40 gray levels; correlation -.00 and .44].
+
+    Returns:
+        A float: 1 if all edges are the same; about 0 for the drawings of other scenes.
+    """
+    slopes = _slopes(images)
+    true_slopes = _slopes(truths)
+    if np.std(slopes) == 0 or np.std(true_slopes) == 0:
+        return 0.0
+    return float(np.corrcoef(slopes.ravel(), true_slopes.ravel())[0, 1])
+
+
+def _slopes(images):
+    gray = np.mean(images, axis=-1, dtype="float64")
+    to_the_right = gray[:, :-1, 1:] - gray[:, :-1, :-1]
+    below = gray[:, 1:, :-1] - gray[:, :-1, :-1]
+    return np.hypot(to_the_right, below)
+
+
 # ---- two sets of vectors [count, size]: images, or features of a network
 
 def distances(x, y=None):

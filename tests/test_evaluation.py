@@ -196,6 +196,26 @@ def test_scores_of_real_images_are_of_a_sample_of_training_images(scored, real, 
     assert ("modes_classifier_20" in scores) == with_classes
 
 
+def test_toy_scenes_are_compared_with_their_true_drawings(here):
+    args = constants.override(
+        constants.Cartoon64, image_shape=(32, 32, 3), dataset_size=50, evaluate_count=10)
+    data.make(args)
+    photos = data.denormalize(data.photos(args, 10))
+    truths = data.truths(args, 10)
+    scores = evaluation.truth_scores(args, photos)
+    assert scores == {"error_truth_10": metrics.error(photos, truths),
+                      "edge_correlation_10": metrics.edge_correlation(photos, truths)}
+    assert evaluation.truth_scores(args, truths) == {
+        "error_truth_10": 0, "edge_correlation_10": pytest.approx(1)}
+    # Each photo resembles its own drawing the most.
+    differences = metrics.distances(photos, truths)
+    assert (differences.argmin(axis=1) == np.arange(10)).mean() >= 0.7
+
+
+def test_other_images_have_no_true_drawings(many_toys, scored):
+    assert evaluation.truth_scores(scored(), None) == {}
+
+
 def test_labels_are_those_of_the_training_images_in_random_order(many_toys, scored):
     args = scored(test_fraction=0.5)
     labels, _ = data.open_labels(args)
@@ -220,6 +240,8 @@ def test_scores_are_printed_beside_those_of_real_images(capsys):
     evaluation.print_scores("000100", {"fd": 1.23456, "kid": 2.0}, {"fd": 0.5, "kid": 1e-5})
     printed = capsys.readouterr().out
     assert printed == "000100: fd 1.235 (real 0.5), kid 2 (real 1e-05)\n"
+    evaluation.print_scores("000100", {"error": 1.0}, {"error": 2.0}, "photos")
+    assert capsys.readouterr().out == "000100: error 1 (photos 2)\n"
 
 
 # ---- scores.csv
@@ -250,6 +272,13 @@ def test_new_scores_are_added_in_the_order_of_batches(here):
     scores = evaluation.read_scores(here)
     assert scores["real"] == {"fd_3k": 1.0, "fd_4k": 5.0}
     assert scores["000200"] == {"fd_3k": 3.0} and scores["000100"] == {"fd_4k": 6.0}
+
+
+def test_scores_of_photos_come_after_those_of_real_images(here):
+    evaluation.write_scores(here, {"real": {"fd_3k": 1.0}, "000200": {"fd_3k": 3.0, "error": 5.0},
+                                   "photos": {"error": 9.0}})
+    lines = (here / "scores.csv").read_text().split()
+    assert lines == ["checkpoint,fd_3k,error", "real,1,", "photos,,9", "000200,3,5"]
 
 
 def test_scores_are_plotted_in_three_columns(here):

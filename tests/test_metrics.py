@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 from PIL import Image, ImageFilter
 
-from models import features, metrics, toyfaces
+from models import features, metrics, toyfaces, toyscenes
 
 ROOT = pathlib.Path(metrics.__file__).resolve().parents[1]
 
@@ -281,3 +281,37 @@ def test_scores_count_modes_where_there_are_classes(faces, train, test):
     assert "modes" not in metrics.scores(train, train, test)
     ratio = metrics.checkerboard(train.images) / metrics.checkerboard(test.images)
     assert found["checkerboard"] == ratio
+
+
+# ---- images and what they should be
+
+def test_error_by_hand():
+    images = np.zeros([1, 2, 2, 3], "uint8")
+    truths = images.copy()
+    truths[0, 0, 0] = [30, 60, 90]
+    assert metrics.error(images, truths) == (30 + 60 + 90) / 12
+    assert metrics.error(truths, images) == (30 + 60 + 90) / 12  # uint8 does not wrap around
+
+
+def test_edge_correlation_by_hand():
+    first, second = np.zeros([2, 1, 3, 3, 1], "uint8")
+    first[0, :, 1:] = 9  # a vertical edge: slopes of 9 at the left, of 0 in the middle
+    second[0, 1:, 1:] = 4  # a corner: a slope of 4 to the right, one below, and none above both
+    second[0, 2, 0] = 4
+    assert metrics._slopes(first)[0].tolist() == [[9, 0], [9, 0]]
+    assert metrics._slopes(second)[0].tolist() == [[0, 4], [np.hypot(4, 4), 0]]
+    # Deviations from the means: 4.5 (1, -1, 1, -1), and (-m, 4 - m, 4 r - m, -m) for r = 2 ** 0.5
+    # and m = 1 + r. Their products are 4.5 (4 r - 4), their squares 81 and 48 - 4 m ** 2.
+    root = 2 ** 0.5
+    by_hand = 4.5 * (4 * root - 4) / np.sqrt(81 * (48 - 4 * (1 + root) ** 2))
+    assert metrics.edge_correlation(first, second) == pytest.approx(by_hand)
+
+
+def test_edge_correlation_is_1_of_the_same_edges_and_0_without_edges():
+    _, drawings = toyscenes.sample(8)
+    photos, _ = toyscenes.sample(8)
+    assert metrics.edge_correlation(drawings, drawings) == pytest.approx(1)
+    assert metrics.edge_correlation(drawings // 2, drawings) > 0.99
+    assert 0.2 < metrics.edge_correlation(photos, drawings) < 0.7
+    assert abs(metrics.edge_correlation(drawings[::-1], drawings)) < 0.2
+    assert metrics.edge_correlation(0 * drawings, drawings) == 0

@@ -42,7 +42,7 @@ def check_scores(args):
                              f"{len(test_photos)} photos")
     if args.features == "classifier":
         data.classes(args)
-    elif args.features != "inception":
+    elif args.features not in ("inception", "random"):
         features.check_network(args.features)
 
 
@@ -153,6 +153,27 @@ def scores_of_real_images(args, real, random):
     return scores
 
 
+def truth_scores(args, images):
+    """Compares images with the true drawings of the test photos, which toy scenes have.
+
+    Args:
+        args: the constants, a class.
+        images: uint8, what was made of the first `evaluate_count` test photos, or these photos.
+
+    Returns:
+        {score: value}: error_truth, the mean absolute difference in [0, 255], and
+        edge_correlation; {} if `data` has no true drawings.
+    """
+    truths = data.truths(args, args.evaluate_count)
+    if truths is None:
+        return {}
+    scores = {
+        "error_truth": metrics.error(images, truths),
+        "edge_correlation": metrics.edge_correlation(images, truths),
+    }
+    return {f"{name}_{_count_text(args)}": value for name, value in scores.items()}
+
+
 def labels_in_true_shares(args, random):
     """Returns the labels of the training images, int [count], in random order.
 
@@ -169,26 +190,29 @@ def is_scored(args, folder, label):
     return "fd" + _suffix(args) in scores
 
 
-def print_scores(label, scores, real_scores):
-    """Prints the scores of a checkpoint, each beside that of real images, in one line."""
+def print_scores(label, scores, others, name_of_others="real"):
+    """Prints the scores of a checkpoint, each beside that of other images, in one line."""
     parts = []
     for name, value in scores.items():
-        parts.append(f"{name} {value:.4g} (real {real_scores[name]:.4g})")
+        parts.append(f"{name} {value:.4g} ({name_of_others} {others[name]:.4g})")
     print(f"{label}: {', '.join(parts)}")
 
 
 def _suffix(args):
     network = os.path.splitext(os.path.basename(args.features))[0]
-    count = str(args.evaluate_count)
+    return f"_{network}_{_count_text(args)}"
+
+
+def _count_text(args):
     if args.evaluate_count % 1000 == 0:
-        count = f"{args.evaluate_count // 1000}k"
-    return f"_{network}_{count}"
+        return f"{args.evaluate_count // 1000}k"
+    return str(args.evaluate_count)
 
 
 # ---- the table
 
 def read_scores(folder):
-    """Returns {checkpoint, or "real": {score: value}} of scores.csv in `folder`, {} without it."""
+    """Returns {checkpoint, "real" or "photos": {score: value}} of scores.csv, {} without it."""
     path = folder / "scores.csv"
     if not path.exists():
         return {}
@@ -201,9 +225,10 @@ def read_scores(folder):
 
 
 def write_scores(folder, table):
-    """Adds {checkpoint, or "real": {score: value}} to scores.csv in `folder`, and plots scores.png.
+    """Adds {checkpoint, "real" or "photos": {score: value}} to scores.csv, and plots scores.png.
 
-    A score is plotted over the batches, with a dashed line for that of real images.
+    A score is plotted over the batches, with a dashed line for that of real images, or of photos
+    that were left as they are.
     """
     merged = read_scores(folder)
     for label, scores in table.items():
@@ -213,7 +238,8 @@ def write_scores(folder, table):
         for name in scores:
             if name not in columns:
                 columns.append(name)
-    labels = [label for label in merged if label != "real"]
+    first = [label for label in ("real", "photos") if label in merged]
+    labels = [label for label in merged if label not in first]
     labels.sort(key=lambda label: label.zfill(9))  # by their batches
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,7 +247,7 @@ def write_scores(folder, table):
     with open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
-        for label in ["real", *labels]:
+        for label in first + labels:
             row = {name: f"{value:.6g}" for name, value in merged[label].items()}
             writer.writerow({"checkpoint": label} | row)
     os.replace(temporary, folder / "scores.csv")
@@ -237,8 +263,9 @@ def _plot_scores(folder, table, columns, labels):
         scored = [label for label in own if name in table[label]]
         batches = [int(label) for label in scored]
         axes.plot(batches, [table[label][name] for label in scored], marker=".")
-        if name in table["real"]:
-            axes.axhline(table["real"][name], linestyle="--", color="gray")
+        for label in ("real", "photos"):
+            if name in table.get(label, {}):
+                axes.axhline(table[label][name], linestyle="--", color="gray")
         axes.grid(alpha=0.3)
     figure.savefig(folder / ".scores.png", format="png")
     os.replace(folder / ".scores.png", folder / "scores.png")
