@@ -583,6 +583,21 @@ def test_batches_of_toy_scenes_hold_no_truths(here):
     assert data.open_images(args, "truths").shape == (6, 32, 32, 3)
 
 
+def test_truths_are_the_drawings_of_the_test_photos(here):
+    args = small_args(images="toyscenes", photos="toyscenes", image_shape=(32, 32, 3),
+                      dataset_size=6, test_fraction=0.5)
+    data.make(args)
+    photos, drawings = toyscenes.sample(6, args.seed, 6, 32)
+    _, test = data.split(args, 6)
+    assert (data.denormalize(data.photos(args, 2)) == photos[test[:2]]).all()
+    assert (data.truths(args, 2) == drawings[test[:2]]).all()
+    assert len(data.truths(args, 9)) == 3
+
+
+def test_photos_of_files_have_no_truths(with_photos):
+    assert data.truths(with_photos, 2) is None
+
+
 def test_toy_scenes_may_be_used_without_photos_or_with_photos_of_others(here):
     args = small_args(images="toyscenes", image_shape=(32, 32, 3), dataset_size=3)
     data.make(args)

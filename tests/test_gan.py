@@ -619,6 +619,23 @@ def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, tiny):
         assert os.stat("toyfaces.hdf5").st_ino == made  # it was left as it is
 
 
+def test_embedded_dataset_that_is_made_is_announced(here, tiny, capsys):
+    gan.prepare_data(tiny())
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == "There is no toyfaces.hdf5: making it of toyfaces."
+    args = constants.override(constants.Cartoon64, dataset_size=16, image_shape=(32, 32, 3))
+    gan.prepare_data(args)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("There is no cartoon64.hdf5: making it of toyscenes. ")
+    # The command that it recommends is one.
+    _, command = first.split("gan.py ")
+    own, verbs = constants.parse(shlex.split(command))
+    assert (own.images, own.photos) == ("my-cartoons/*", "my-photos/*") and not verbs
+    assert own.data != args.data and own.name != args.name
+    gan.prepare_data(args)
+    assert "There is no" not in capsys.readouterr().out
+
+
 def test_data_that_was_named_is_used_as_it_is(here, tiny, capsys):
     gan.prepare_data(tiny())
     made = os.stat("toyfaces.hdf5").st_ino
@@ -853,7 +870,8 @@ def sketch(here, monkeypatch):
         keras.Input([None, None, 3]), keras.layers.Rescaling(1 / 255),
         keras.layers.Conv2D(4, 3, name="first")]).save("net.keras")
     return constants.override(
-        constants.Cartoon64, image_shape=(16, 16, 3), generator_filters=(4, 8, 8),
+        constants.Cartoon64, images="cartoons/*", photos="photos/*", image_shape=(16, 16, 3),
+        generator_filters=(4, 8, 8),
         discriminator_filters=(4, 4), content_features="net.keras:first", pretrain_batches=4,
         batches=4, dump_every=2, batch_size=4, grid=(2, 2))
 
@@ -894,6 +912,24 @@ def test_cartoons_are_trained_generated_and_scored(sketch, here):
     assert float(rows[1]["content_distance"]) > 0
     assert Image.open(run / "generated/000004/mine.png").size == (33, 21)
     assert "fd_net_10" in evaluation.read_scores(run)["000004"]
+
+
+@pytest.mark.slow
+def test_toy_scenes_are_translated_and_compared_with_the_truth(here, monkeypatch, capsys):
+    """The preset needs nothing but itself: no images, and no download."""
+    monkeypatch.setattr(cartoongan, "BLOCKS", 1)
+    args = constants.override(
+        constants.Cartoon64, image_shape=(32, 32, 3), generator_filters=(4, 8),
+        discriminator_filters=(4, 4), dataset_size=60, batch_size=4, batches=2, dump_every=2,
+        grid=(2, 2), evaluate_count=12)
+    gan.main(args, ["train_gan", "evaluate"])
+    scores = evaluation.read_scores(pathlib.Path("runs/cartoon64"))
+    assert set(scores["photos"]) == {"error_truth_12", "edge_correlation_12"}
+    assert set(scores["photos"]) < set(scores["000002"])
+    # After two batches G still returns the photos, as it began with them.
+    for name, value in scores["photos"].items():
+        assert scores["000002"][name] == pytest.approx(value, rel=0.05)
+    assert "error_truth_12" in capsys.readouterr().out
 
 
 @pytest.mark.slow
