@@ -124,10 +124,10 @@ class Args:
     g_dropout = 0.0               # after each activation, when sampling too; 0.5 [ganhacks 17]
     d_dropout = 0.0               # after each activation; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0         # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2]
-    spectral_norm = False         # on every layer of D [Miyato 2018]; in a CartoonGAN it takes the
-    #                               place of instance norm [Wang 2020]
-    skip_connections = False      # of CartoonGAN's G, as in a U-Net, and from the photo to the
-    #                               output: it begins as the photo itself [Wang 2020]
+    spectral_norm = False         # on every layer of D [Miyato 2018]; in a CartoonGAN in place of
+    #                               instance norm, which hides contrast and colors [Wang 2020]
+    u_net = False                 # CartoonGAN's G: skip connections in place of instance norm
+    #                               [Wang 2020], and its output changes the photo [guess]
 
     # ---- adversarial training
     loss = "cross_entropy"        # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
@@ -341,7 +341,7 @@ class Cartoon256(Args):
 
 
 class Cartoon64(Cartoon256):
-    """Photos to cartoons at 64x64, with losses and networks that change the style, for a laptop.
+    """Photos to cartoons at 64x64, with networks and losses that change the style, for a laptop.
 
     G begins with the photo itself and has no first phase, D sees colors and contrast, and Gram
     matrices of a fixed random network describe the style of the cartoons. Nothing is downloaded.
@@ -354,15 +354,17 @@ class Cartoon64(Cartoon256):
     image_shape = (64, 64, 3)
     generator_filters = (32, 64, 128)
     discriminator_filters = (16, 32, 64)
-    skip_connections = True
+    u_net = True
     spectral_norm = True
-    content_weight = 1.0
+    adversarial_weight = 2.0      # outlines come from D [guess: trials of 400 batches]; at 4.0
+    #                               crosshatching too
+    content_weight = 1.0          # of a distance that is 0 at first [guess: trials of 400 batches]
     content_features = "random"
-    style_weight = 1.0
+    style_weight = 1.0            # at 4.0 colored spots in the sky [guess: trials of 200 batches]
     style_features = "random"
-    variation_weight = 0.0
-    d_learning_rate = 2e-4        # [Wang 2020]
-    g_learning_rate = 2e-4        # [Wang 2020]
+    variation_weight = 1.0        # flat areas [guess: trials of 400 batches]
+    d_learning_rate = 5e-4        # at 2e-4 D learns too slowly [guess: trials of 200 batches]
+    g_learning_rate = 3e-4        # at 1e-3 crosshatching [guess: trials of 200 batches]
     batch_size = 8
     pretrain_batches = 0          # G begins as the identity
     batches = 1000

@@ -1,11 +1,15 @@
 """CartoonGAN: a generator that turns photos into cartoons, learned without pairs of them.
 
 D tells cartoons from generated images, and also from cartoons whose edges are blurred, so G must
-learn clear edges. G preserves the content of a photo: the features that a pretrained network
-computes of the photo and of the generated image must be alike.
+learn clear edges. G preserves the content of a photo: the features that a fixed network computes of
+the photo and of the generated image must be alike.
 
-Reference: Chen 2018, "CartoonGAN: Generative Adversarial Networks for Photo Cartoonization", CVPR;
-    [cartoon 5]
+With the networks and the losses of the paper photos become softer, and their style changes little
+[measured]. So there is a second G, a U-Net that begins as the identity, a D that sees contrast and
+colors, and further losses.
+
+References: Chen 2018, "CartoonGAN: Generative Adversarial Networks for Photo Cartoonization", CVPR;
+    Wang 2020, "Learning to Cartoonize Using White-box Cartoon Representations", CVPR; [cartoon 5]
 """
 import keras
 import tensorflow as tf
@@ -31,36 +35,36 @@ def build_generator(args, classes=0):
 
     Returns:
         A keras.Model: photos [batch, rows, columns, 3] in [-1, 1] -> cartoons of the same shape
-        and range. Rows and columns may be any multiples of `CartoonGAN.multiple`. With
-        `skip_connections` its first output is the photo itself.
+        and range. Rows and columns may be any multiples of `CartoonGAN.multiple`. With `u_net` the
+        first output is the photo itself.
 
-    Reference: [Chen 2018 fig. 2]; of the skip connections [Wang 2020]
+    Reference: [Chen 2018 fig. 2]; of the U-Net [Wang 2020]
     """
-    slope = args.g_leaky_slope
     filters_down = args.generator_filters[1:]
     filters_up = args.generator_filters[-2::-1]  # all but the last, in reverse
     photos = keras.Input([None, None, 3], name="photos")
     x = _convolve(photos, args, args.generator_filters[0], kernel_size=7)
-    x = _normalize_and_activate(x, slope)                              # 64x64
+    x = _normalize_and_activate(x, args)                               # 64x64
     way_down = []
     for filters in filters_down:
         way_down.append(x)
         x = _convolve(x, args, filters, stride=2)
         x = _convolve(x, args, filters)
-        x = _normalize_and_activate(x, slope)                          # 32x32, 16x16
+        x = _normalize_and_activate(x, args)                           # 32x32, 16x16
     for _ in range(BLOCKS):
-        x = _residual_block(x, args, slope)                            # 16x16
+        x = _residual_block(x, args)                                   # 16x16
     for filters in filters_up:
         x = upsample(x, args, filters)
-        if args.skip_connections:
+        if args.u_net:
             x = layers.Add()([x, way_down.pop()])
         x = _convolve(x, args, filters)
-        x = _normalize_and_activate(x, slope)                          # 32x32, 64x64
-    if args.skip_connections:
-        changes = layers.Activation("tanh")(_convolve(x, args, 3, kernel_size=7, initial="zeros"))
-        cartoons = _change(photos, changes)
+        x = _normalize_and_activate(x, args)                           # 32x32, 64x64
+    if args.u_net:
+        x = _convolve(x, args, 3, kernel_size=7, kernel_initializer="zeros")
+        cartoons = _change(photos, layers.Activation("tanh")(x))
     else:
-        cartoons = layers.Activation("tanh")(_convolve(x, args, 3, kernel_size=7))
+        x = _convolve(x, args, 3, kernel_size=7)
+        cartoons = layers.Activation("tanh")(x)
     return keras.Model(photos, cartoons, name="generator")
 
 
@@ -85,23 +89,53 @@ def build_discriminator(args, classes=0):
         x = _convolve(x, args, filters, stride=2, spectral_norm=spectral)
         x = _activate_and_drop(x, args)                                # 32x32, 16x16
         x = _convolve(x, args, 2 * filters, spectral_norm=spectral)
-        x = _normalize_d(x, args)
+        if not spectral:
+            x = _instance_norm(x)
         x = _activate_and_drop(x, args)
     x = _convolve(x, args, x.shape[-1], spectral_norm=spectral)
-    x = _normalize_d(x, args)
+    if not spectral:
+        x = _instance_norm(x)
     x = _activate_and_drop(x, args)
     x = _convolve(x, args, 1, spectral_norm=spectral)
     logits = layers.Flatten()(x)
     return keras.Model(images, logits, name="discriminator")
 
 
-def _convolve(x, args, filters, kernel_size=3, stride=1, initial=None, spectral_norm=False):
+def _convolve(x, args, filters, kernel_size=3, stride=1, kernel_initializer=None,
+              spectral_norm=False):
+    if kernel_initializer is None:
+        kernel_initializer = initializer(args)
     x = _pad_by_reflection(x, kernel_size // 2)
     convolution = layers.Conv2D(
-        filters, kernel_size, strides=stride, kernel_initializer=initial or initializer(args))
+        filters, kernel_size, strides=stride, kernel_initializer=kernel_initializer)
     if spectral_norm:
         convolution = SpectralNormalization(convolution)
     return convolution(x)
+
+
+def _instance_norm(x):
+    """Normalizes each channel of each image [Ulyanov 2016].
+
+    So no layer behind it knows the contrast and the colors of an image, and the noise of a flat
+    area is amplified.
+    """
+    return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
+
+
+def _normalize_and_activate(x, args):
+    if not args.u_net:
+        x = _instance_norm(x)
+    return layers.LeakyReLU(negative_slope=args.g_leaky_slope)(x)
+
+
+def _residual_block(x, args):
+    filters = x.shape[-1]
+    residual = _convolve(x, args, filters)
+    residual = _normalize_and_activate(residual, args)
+    residual = _convolve(residual, args, filters)
+    if not args.u_net:
+        residual = _instance_norm(residual)
+    return layers.Add()([x, residual])
 
 
 def _pad_by_reflection(x, size):
@@ -122,34 +156,6 @@ def _change(photos, changes):
         Images of the same shape in [-1, 1].
     """
     return photos + changes - keras.ops.absolute(changes) * photos
-
-
-def _normalize_d(x, args):
-    """Normalizes the features of D, unless spectral norm does.
-
-    Instance norm takes away the contrast and the colors of an image, which D then cannot tell from
-    those of cartoons [Wang 2020 has no such layers].
-    """
-    return x if args.spectral_norm else _instance_norm(x)
-
-
-def _instance_norm(x):
-    """Normalizes each channel of each image, which removes its contrast [Ulyanov 2016]."""
-    return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
-
-
-def _normalize_and_activate(x, slope):
-    x = _instance_norm(x)
-    return layers.LeakyReLU(negative_slope=slope)(x)
-
-
-def _residual_block(x, args, slope):
-    filters = x.shape[-1]
-    residual = _convolve(x, args, filters)
-    residual = _normalize_and_activate(residual, slope)
-    residual = _convolve(residual, args, filters)
-    residual = _instance_norm(residual)
-    return layers.Add()([x, residual])
 
 
 def _activate_and_drop(x, args):
@@ -222,9 +228,8 @@ class CartoonGAN(GAN):
     numbers. The paper weighs all three alike [Chen 2018 eq. 1 to 4]; here real images weigh as much
     as both others.
 
-    The loss of G has up to four terms beside the adversarial one, each with a weight of its own.
-    With weights near those of the paper's photos alone become smoother: where a cartoon's colors or
-    contrast differ, the style distance has a gradient that does not depend on D.
+    The loss of G has up to four terms beside the adversarial one, each with a weight of its own: of
+    content, style, colors and variation.
 
     Attributes:
         feature_maps: a `FeatureMaps`. It is loaded by the first training step, as sampling does not

@@ -7,7 +7,7 @@ Nothing here imports TensorFlow or Keras, so that a mistake is reported at once.
 # The failure watch recommends none of them.
 UNSUPPORTED = {
     "dcgan": {
-        "skip_connections": False,
+        "u_net": False,
     },
     "keras_example": {
         "conditional": False,
@@ -20,7 +20,7 @@ UNSUPPORTED = {
         "g_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
-        "skip_connections": False,
+        "u_net": False,
     },
     "even": {
         "conditional": False,
@@ -36,7 +36,7 @@ UNSUPPORTED = {
         "d_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
-        "skip_connections": False,
+        "u_net": False,
         "augment": "",
     },
     "cartoongan": {
