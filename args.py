@@ -356,15 +356,15 @@ class Cartoon64(Cartoon256):
     discriminator_filters = (16, 32, 64)
     u_net = True
     spectral_norm = True
-    adversarial_weight = 2.0      # outlines come from D [guess: trials of 400 batches]; at 4.0
-    #                               crosshatching too
-    content_weight = 1.0          # of a distance that is 0 at first [guess: trials of 400 batches]
+    adversarial_weight = 2.0      # outlines come from D; at 4.0 broad shadows
+    #                               [guess: trials of 200 to 400 batches]
+    content_weight = 1.0          # of a distance that begins at 0 [guess]
     content_features = "random"
-    style_weight = 1.0            # at 4.0 colored spots in the sky [guess: trials of 200 batches]
+    style_weight = 1.0            # [guess]
     style_features = "random"
-    variation_weight = 1.0        # flat areas [guess: trials of 400 batches]
-    d_learning_rate = 5e-4        # at 2e-4 D learns too slowly [guess: trials of 200 batches]
-    g_learning_rate = 3e-4        # at 1e-3 crosshatching [guess: trials of 200 batches]
+    variation_weight = 1.0        # flat areas [guess]
+    d_learning_rate = 5e-4        # [guess]
+    g_learning_rate = 3e-4        # [guess]
     batch_size = 8
     pretrain_batches = 0          # G begins as the identity
     batches = 1000
