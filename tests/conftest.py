@@ -24,6 +24,7 @@ TINY = {
     "discriminator_filters": (8, 8),
     "augment": "",
     "r1_weight": 0.0,
+    "r1_every": 1,
     "batches": 4,
     "dump_every": 2,
     "grid": (2, 4),
