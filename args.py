@@ -12,7 +12,7 @@ Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:160
 [Shrivastava 2017] arXiv:1612.07828, [forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N
 of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
 training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in
-the notebooks, [guess] a value nobody has justified yet.
+the notebooks or in trials of one seed, [guess] a value nobody has justified yet.
 """
 import ast
 import difflib
@@ -136,8 +136,9 @@ class Args:
     d_updates = "joint"           # of real and fake at once [scratch 1]; apart [forcecore gan.py]
     g_step_moves_d = False        # the original's defect: G's update trains D too [forcecore]
     warmup_batches = 0            # D learns alone: 0 [kmualim 2]; 20, 100 [forcecore gan.py]
-    augment = "translation"       # of all images D sees; "" = off; color and cutout too [Zhao 2020]
-    #                               cost quality here [measured]
+    augment = "translation"       # of all images D sees; "" = off. With color and cutout
+    #                               [Zhao 2020]: better in 1,500 batches without R1, worse in 10,000
+    #                               with it [measured]
     instance_noise = 0.0          # standard deviation, on all images D sees [kmualim 1]
     instance_noise_batches = 0    # batches until it has faded to 0; 0 = never [ganhacks 13]
     replay_size = 0               # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
@@ -149,17 +150,19 @@ class Args:
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.02              # keeps D's gradients small; 0.0 = off [measured]; 0.0128 by
     #                               StyleGAN2's rule; 10.0 [Mescheder 2018]
-    r1_every = 10                 # interval of R1 in batches, by which its weight is multiplied:
-    #                               it costs half a step; 16 [Karras 2019 appendix B]
-    adversarial_weight = 1.0      # of the adversarial loss, in G's loss
+    r1_every = 10                 # interval of R1 in batches, by which its weight is multiplied, as
+    #                               it costs half a step [guess; 4 and 8: measured]; 16 [Karras 2019
+    #                               appendix B]
+    adversarial_weight = 1.0      # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
 
-    # ---- further terms of CartoonGAN's G, 0.0 = off
-    content_weight = 10.0         # photo and cartoon show the same [Chen 2018 s3.2.2]
+    # ---- further terms of CartoonGAN's G, 0.0 = off. Content and style are relative here, so the
+    #      weights of papers are a start only.
+    content_weight = 10.0         # keeps what the photo shows [Chen 2018 s3.2.2]
     content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; vgg19:layer,layer;
-    #                               random, a fixed layer; or file.keras:layer,layer
-    style_weight = 0.0            # the cartoons' Gram matrices; 2.0 to 3.0 [AnimeGANv2]
+    #                               random, fixed filters at three scales; file.keras:layer,layer
+    style_weight = 0.0            # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
     style_features = "vgg19"      # as content_features: the same layer [AnimeGANv2]
-    color_weight = 0.0            # the photo's colors; 10.0 to 50.0 [AnimeGANv2]
+    color_weight = 0.0            # keeps the photo's colors; 50.0 [AnimeGANv2]
     variation_weight = 0.0        # differences of neighboring pixels; 1.0 [AnimeGANv2]
 
     # ---- targets of D for cross_entropy and least_squares, drawn uniformly from (low, high)
@@ -309,7 +312,7 @@ class Cartoon256(Args):
     targets, G's first phase is 2,500 batches, D gets shifted images and weighs cartoons as much as
     generated and blurred images together, the content weight is 2 instead of 10, and relative to
     the features of the photo. Photos become softer and lose texture, and keep their colors and
-    contrast: for more style see `Cartoon64`, whose constants work at any size.
+    contrast: for more style see `Cartoon64`.
     """
     name = "cartoon256"
     images = "cartoons/*"
@@ -319,7 +322,7 @@ class Cartoon256(Args):
     network = "cartoongan"
     augment = "translation"       # keeps D from memorizing a few hundred cartoons [Zhao 2020]
     r1_weight = 0.0
-    ema_decay = 0.995             # its run is short
+    ema_decay = 0.995             # [guess]
     batch_norm = "none"           # its networks use instance norm
     upsampling = "bilinear"       # [cartoon 3]; nearest leaves a grid [measured]; transpose in the
     #                               paper

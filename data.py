@@ -560,8 +560,8 @@ def _validate(args):
         raise ValueError("`photos` is incompatible with `image_shape`: photos have 3 channels. "
                          f"Received: photos={args.photos}, image_shape={args.image_shape}")
     if args.photos == "toyscenes" and args.images != "toyscenes":
-        raise ValueError("`photos` = toyscenes needs `images` = toyscenes, the drawings that go "
-                         f"with it. Received: photos=toyscenes, images={args.images}")
+        raise ValueError("photos=toyscenes is incompatible with other `images` than toyscenes, "
+                         f"the drawings that belong to it. Received: images={args.images}")
 
 
 def _check_free_space(args, source, photos_source):
@@ -823,8 +823,8 @@ def open_images(args, name="faces"):
 
     Args:
         args: the constants of the run.
-        name: of the dataset: "faces", or, if `photos` is set, "photos" or "smoothed", or "truths"
-            if it is toyscenes.
+        name: "faces"; with `photos` also "photos" and "smoothed"; with photos=toyscenes also
+            "truths".
 
     Returns:
         Images of shape [count, *image_shape], uint8, or float32 in [-1, 1] if the original project

@@ -411,7 +411,8 @@ def check_verbs(args, verbs):
         data.photos_to_translate(args)
     if "generate" in verbs and trains:
         checkpoints.check_generate_class(args, class_names(args))
-        if args.checkpoint == "best" and "evaluate" not in verbs:
+        is_scored_first = "evaluate" in verbs[:verbs.index("generate")]
+        if args.checkpoint == "best" and not is_scored_first:
             evaluation.check_best(args, checkpoints.run_folder(args))
     if "evaluate" in verbs:
         evaluation.check_scores(args)

@@ -221,7 +221,12 @@ class GAN(keras.Model):
         return self.g_loss(fake_logits, targets)
 
     def generator_terms(self, real, g_inputs, fake):
-        """Returns further terms of G's loss: [(name in the logs, weight, value)]."""
+        """Returns further terms of G's loss: [(name in the logs, weight, value)].
+
+        Args:
+            real, fake: float32 [batch, rows, columns, channels] in [-1, 1].
+            g_inputs: z, or photos of the same shape and range.
+        """
         return []
 
     # ---- parts of the step

@@ -144,9 +144,10 @@ def _pad_by_reflection(x, size):
 
 
 def _change(photos, changes):
-    """Moves each pixel of photos by a share of its way to white, or to black.
+    """Moves each value by a fraction of its distance to 1, white, or to -1, black.
 
-    Unlike a sum, the result needs no clipping, which would leave G without a gradient.
+    Unlike a sum, the result stays in [-1, 1], and needs no clipping, which would leave G without a
+    gradient.
 
     Args:
         photos: [batch, rows, columns, 3] in [-1, 1].
@@ -279,7 +280,12 @@ class CartoonGAN(GAN):
         return tf.concat([fake, smoothed], axis=0)
 
     def generator_terms(self, real, g_inputs, fake):
-        """Returns the terms whose weights are not 0: of content, style, colors and variation."""
+        """Returns the terms whose weights are not 0: of content, style, colors and variation.
+
+        Args:
+            real: cartoons, float32 [batch, rows, columns, 3] in [-1, 1].
+            g_inputs: photos, and `fake` what G made of them, of the same shape and range.
+        """
         args = self.args
         seed = self.seed(Purpose.CONTENT)
         terms = []
@@ -304,7 +310,7 @@ class CartoonGAN(GAN):
         return terms
 
     def update_batch_norm(self):
-        """Does nothing: instance norm has no statistics to estimate."""
+        """Does nothing: these networks have no moving statistics."""
 
 
 class ContentPretraining(Autoencoder):

@@ -25,7 +25,7 @@ def check_network(name):
         name: a path.
 
     Raises:
-        FileNotFoundError: if there is no such file, or if it is no .keras file.
+        FileNotFoundError: if there is no such file, or it is not a .keras file.
     """
     if not name.endswith(".keras") or not pathlib.Path(name).is_file():
         raise FileNotFoundError(
@@ -60,7 +60,7 @@ def feature_network(name):
 
 
 def inner_network(names):
-    """Loads the first layers of networks, whose features tell what images show, and in which style.
+    """Builds a network that returns inner feature maps, for the content and style losses.
 
     Args:
         names: {constant: text}, of `content_features` and `style_features`. A text is the name of a
@@ -79,9 +79,11 @@ def inner_network(names):
         FileNotFoundError: if there is no such file.
         ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
     """
+    parsed = {}
     layers_of = {}  # {network: the layers that any of the constants names}
     for constant, text in names.items():
         network, layers = validation.feature_layers(constant, text)
+        parsed[constant] = (network, layers)
         layers_of.setdefault(network, []).extend(layers)
 
     images = keras.Input([None, None, 3])
@@ -90,13 +92,12 @@ def inner_network(names):
         maps_of[network] = _maps_of_network(network, layers, images, names)
 
     outputs = {}
-    for constant, text in names.items():
-        network, layers = validation.feature_layers(constant, text)
+    for constant, (network, layers) in parsed.items():
         for layer in layers:
             if layer not in maps_of[network]:
                 raise ValueError(
                     f"`{constant}` must name layers of its network that return feature maps. "
-                    f"Received: {constant}={text}, without a layer {layer}")
+                    f"Received: {constant}={names[constant]}, without a layer {layer}")
         outputs[constant] = [maps_of[network][layer] for layer in layers]
     inner = keras.Model(images, outputs)
     inner.trainable = False
@@ -188,8 +189,9 @@ def _load_inception():
             include_top=False, pooling="avg", input_shape=(299, 299, 3))
     except Exception as error:  # a failed download raises errors of many types
         raise ValueError(
-            "`features` is inception, whose weights could not be downloaded. Set features to a "
-            ".keras file that takes images in [0, 255], or, if `data` has labels, to classifier. "
+            "`features` is inception, whose weights could not be downloaded. Set features to "
+            "random, to a .keras file that takes images in [0, 255], or, if `data` has labels, to "
+            "classifier. "
             f"Received: features=inception. {error}") from None
     images = keras.Input([None, None, 3])
     resizing = keras.layers.Resizing(299, 299, interpolation="bilinear", antialias=True)
@@ -204,7 +206,7 @@ def _load_vgg19():
         raise ValueError(
             "`content_features` or `style_features` is vgg19, whose weights could not be "
             "downloaded. Set them to random, or to a layer of a .keras file, as in "
-            f"file.keras:layer. Received: content_features=vgg19. {error}") from None
+            f"file.keras:layer. Received: vgg19. {error}") from None
 
 
 def _random_network():
@@ -212,7 +214,7 @@ def _random_network():
 
     Textures are known by the statistics of such filters nearly as well as by those of networks
     that were trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style
-    needs neither a download nor labels. The filters of a scale are orthogonal, and always the same.
+    needs neither a download nor labels. The filters have a fixed seed: they are always the same.
 
     Returns:
         A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its

@@ -3,7 +3,8 @@ import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable(package="dcgan")  # opens once this module is imported
+# So that keras.models.load_model finds it once this module is imported.
+@keras.saving.register_keras_serializable(package="dcgan")
 class AlwaysDropout(keras.layers.Dropout):
     """Dropout that is active at sampling time too: noise for G [ganhacks 17; Isola 2017]."""
 
@@ -136,12 +137,3 @@ def _copy_of_layer(layer):
     if kind is BatchNormalization:
         kind = keras.layers.BatchNormalization
     return kind.from_config(config)
-
-
-def layers_of_this_module(network):
-    """Returns the names of the classes of this module that `network` has layers of, sorted."""
-    names = set()
-    for layer in network.layers:
-        if type(layer).__module__ == __name__:
-            names.add(type(layer).__name__)
-    return sorted(names)

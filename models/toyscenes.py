@@ -141,19 +141,19 @@ class Dice:
         return low + (high - low) * self.random()
 
     def whole(self, low, high):
-        """Returns a whole number from `low` to `high`."""
+        """Returns an integer from `low` to `high`, both included."""
         return low + int((high - low + 1) * self.random())
 
     def chance(self, share):
-        """Returns whether something happens that does so in this share of all cases."""
+        """Returns True with a probability of `share`."""
         return self.random() < share
 
     def choice(self, options):
-        """Returns one of a sequence."""
+        """Returns a random element of a sequence."""
         return options[int(len(options) * self.random())]
 
     def color(self, options, spread=20):
-        """Returns one of a sequence of colors, changed a little."""
+        """Returns one of a sequence of colors, each channel changed by up to `spread` / 2."""
         return np.clip(self.choice(options) + spread * (self.random(3) - 0.5), 0, 255)
 
 
@@ -193,13 +193,15 @@ def _smooth(points):
 
 
 def _parse(text):
-    """Returns the points of an outline written as "x,y x,y ...". It is 100 high, and stands at 0,0.
+    """Returns the points of an outline written as "x,y x,y ...".
+
+    They are percent of the height of an object whose foot is at 0,0: float64 [points, 2].
     """
     return np.array([word.split(",") for word in text.split()], "float64")
 
 
 def _place(outline, x, y, size, side=1):
-    """Returns an outline of height 100 that stands at x, y with another height, or mirrored.
+    """Scales an outline in percent to an object of `size` units, and moves its foot to x, y.
 
     Args:
         outline: float64 [points, 2].
@@ -216,9 +218,9 @@ def _box(left, top, right, bottom):
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], "float64")
 
 
-def _disc(x, y, radius, height=None):
-    """Returns a circle, or an ellipse if `height` is set, half its height."""
-    return CIRCLE * (radius, radius if height is None else height) + (x, y)
+def _disc(x, y, radius, radius_y=None):
+    """Returns a circle, or an ellipse with a vertical radius of `radius_y`."""
+    return CIRCLE * (radius, radius if radius_y is None else radius_y) + (x, y)
 
 
 CIRCLE = _smooth(np.array([
@@ -270,6 +272,7 @@ class Scene:
     def __init__(self, dice, size):
         self.dice = dice
         self.scale = size * OVERSAMPLING / UNITS  # pixels per unit
+        # Eight bits: at most 256 regions.
         self.map = Image.new("L", (size * OVERSAMPLING, size * OVERSAMPLING))
         self.pen = ImageDraw.Draw(self.map)
         self.regions = []
@@ -343,12 +346,12 @@ class Scene:
         self.shadows.append((x - width * 0.7, y - width * 0.12, x + width * 0.7, y + width * 0.16))
 
     def column(self, name):
-        """Returns what all regions are called `name`, float32 [regions, ...]."""
+        """Returns the value `name` of all regions, float32 [regions, ...]."""
         return np.array([region[name] for region in self.regions], "float32")
 
 
 def _scene(seed, number, size):
-    """Returns the Scene of a number."""
+    """Paints scene `number` of the sequence of `seed`. Returns a Scene."""
     scene = Scene(Dice(seed, number), size)
     kind = scene.dice.choice(list(KINDS))
     KINDS[kind](scene)
@@ -407,7 +410,7 @@ def _birds(scene, x, y):
     for _ in range(dice.whole(2, 4)):
         outlines.append(_place(BIRD, x + dice.between(-36, 36), y + dice.between(-16, 16),
                                dice.between(60, 84)))
-    scene.add(outlines, (70, 68, 84), within=0)
+    scene.add(outlines, (70, 68, 84), within=0)  # the sky is the first region
 
 
 def _balloon(scene, x, y, size):
@@ -444,7 +447,7 @@ def _hills(scene, horizon, layers):
 
 
 def _ground(scene, y, waviness=14):
-    """Paints the ground, or snow, in the front. Returns its number."""
+    """Paints the foreground, grass or snow. Returns the number of its region."""
     outline = _ridge(scene, y, waviness, scene.dice.whole(2, 4))
     far = _mix(scene.grass, scene.haze, 0.2)
     material = "grain" if scene.has_snow else "grass"
@@ -507,7 +510,7 @@ def _path(scene, x, top, width):
 
 
 def _flowers(scene, ground, top):
-    """Sprinkles flowers, or stones, on the ground below `top`."""
+    """Paints flowers on the ground below `top`, none in winter."""
     dice = scene.dice
     if scene.has_snow:
         return
@@ -550,8 +553,8 @@ def _boat(scene, x, y, size, depth=0):
 
 def _tree(scene, x, y, size, depth=0):
     """Paints a tree of one of several sorts that stands at x, y."""
-    sort = scene.dice.choice(("round", "round", "round", "pine", "pine", "poplar"))
-    TREES[sort](scene, x, y, size, depth)
+    kind = scene.dice.choice(("round", "round", "round", "pine", "pine", "poplar"))
+    TREES[kind](scene, x, y, size, depth)
 
 
 def _trunk(scene, x, y, width, height, depth):
@@ -616,7 +619,7 @@ TREES = {"round": _round_tree, "pine": _pine, "poplar": _poplar}
 # ---- buildings
 
 def _house(scene, x, y, size, depth=0):
-    """Paints a house whose front wall is about `size` wide, seen from the front or from a corner.
+    """Paints a house about 1.5 * `size` wide, seen from the front or from a corner.
 
     Details of small houses have no outlines, which would hide them.
     """
@@ -734,13 +737,13 @@ def _tower(scene, x, y, width, height, depth):
     dice = scene.dice
     wall = dice.color(TOWERS)
     top = y - height
-    sort = dice.choice(("flat", "flat", "step", "antenna", "point"))
-    if sort == "step":
+    top_kind = dice.choice(("flat", "flat", "step", "antenna", "point"))
+    if top_kind == "step":
         scene.add([_box(x - width * 0.3, top - 14, x + width * 0.3, top + 2)], wall * 0.9, "plain",
                   depth, "wall")
-    if sort == "antenna":
+    if top_kind == "antenna":
         scene.add([_box(x - 1.5, top - 26, x + 1.5, top)], METAL, "plain", depth)
-    if sort == "point":
+    if top_kind == "point":
         outline = np.array([(x - width / 2, top + 1), (x, top - width * 0.6),
                             (x + width / 2, top + 1)])
         scene.add([outline], dice.color(ROOFS), "tiles", depth, "slope")
@@ -1045,14 +1048,14 @@ def _forest_scene(scene):
     horizon = dice.between(130, 150)
     _sky(scene, horizon)
     _hills(scene, horizon - 16, 1)
-    sort = dice.choice((_pine, _round_tree, _tree))
-    _scatter(scene, sort, dice.whole(7, 10), horizon, horizon + 12, (70, 100), depth=0.6)
+    paint_tree = dice.choice((_pine, _round_tree, _tree))
+    _scatter(scene, paint_tree, dice.whole(7, 10), horizon, horizon + 12, (70, 100), depth=0.6)
     ground = _ground(scene, horizon + 10, 10)
     _flowers(scene, ground, 190)
     _path(scene, dice.between(96, 160), horizon + 16, dice.between(12, 26))
-    _scatter(scene, sort, dice.whole(4, 6), horizon + 20, horizon + 34, (90, 130), depth=0.3)
+    _scatter(scene, paint_tree, dice.whole(4, 6), horizon + 20, horizon + 34, (90, 130), depth=0.3)
     for x in (dice.between(0, 70), dice.between(186, 256), dice.between(-10, 30)):
-        sort(scene, x, dice.between(204, 236), dice.between(140, 190), 0)
+        paint_tree(scene, x, dice.between(204, 236), dice.between(140, 190), 0)
     if dice.chance(0.3):
         _person(scene, dice.between(100, 156), dice.between(214, 240), dice.between(50, 64))
     _scatter(scene, _bush, dice.whole(0, 3), 236, UNITS + 6, (18, 30))

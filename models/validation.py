@@ -3,11 +3,14 @@
 Nothing here imports TensorFlow or Keras, so that a mistake is reported at once.
 """
 
-# {network: {constant that its generator or discriminator ignores: the value it must have}}
+# {network: {constant that it ignores: the value it must have}}
 # The failure watch recommends none of them.
 UNSUPPORTED = {
     "dcgan": {
         "u_net": False,
+        "style_weight": 0.0,
+        "color_weight": 0.0,
+        "variation_weight": 0.0,
     },
     "keras_example": {
         "conditional": False,
@@ -21,6 +24,9 @@ UNSUPPORTED = {
         "minibatch_kernels": 0,
         "spectral_norm": False,
         "u_net": False,
+        "style_weight": 0.0,
+        "color_weight": 0.0,
+        "variation_weight": 0.0,
     },
     "even": {
         "conditional": False,
@@ -37,6 +43,9 @@ UNSUPPORTED = {
         "minibatch_kernels": 0,
         "spectral_norm": False,
         "u_net": False,
+        "style_weight": 0.0,
+        "color_weight": 0.0,
+        "variation_weight": 0.0,
         "augment": "",
     },
     "cartoongan": {

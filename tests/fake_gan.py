@@ -23,8 +23,10 @@ class FakeGAN:
         self.generator = network()
         self.discriminator = network()
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        self.generator_ema = None
         if ema:
-            self.networks["generator_ema"] = network()
+            self.generator_ema = network()
+            self.networks["generator_ema"] = self.generator_ema
         self.g_optimizer = keras.optimizers.SGD(1.0)
         self.d_optimizer = keras.optimizers.SGD(1.0)
         self.g_optimizer.build(self.generator.trainable_variables)

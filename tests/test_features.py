@@ -52,14 +52,14 @@ def test_a_file_that_brings_code_is_refused(here):
 
 
 # Errors of a machine without a network, as Keras raises them.
-@pytest.mark.parametrize("name, constant", [("InceptionV3", "features"),
-                                            ("VGG19", "content_features")])
-def test_a_failed_download_names_the_constant(monkeypatch, name, constant):
+@pytest.mark.parametrize("name, constant, received", [
+    ("InceptionV3", "features", "features=inception"), ("VGG19", "content_features", "vgg19")])
+def test_a_failed_download_names_the_constant(monkeypatch, name, constant, received):
     def fail(**options):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, name, fail)
-    with pytest.raises(ValueError, match=f"`{constant}` .*Received: {constant}=.*fetch failure"):
+    with pytest.raises(ValueError, match=f"`{constant}` .*Received: {received}.*fetch failure"):
         if name == "VGG19":
             features.inner_network({"content_features": "vgg19"})
         else:

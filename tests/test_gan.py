@@ -370,9 +370,11 @@ def test_weights_and_a_named_checkpoint_are_not_combined(trained, tiny):
         gan.generate(args)
 
 
-def test_best_checkpoint_without_scores_is_refused_before_training(toys, tiny, called):
+@pytest.mark.parametrize("verbs", [
+    ["train_gan", "generate"], ["train_gan", "generate", "evaluate"]])
+def test_best_checkpoint_without_scores_is_refused_before_training(toys, tiny, called, verbs):
     with pytest.raises(FileNotFoundError, match="run evaluate first"):
-        gan.main(tiny(checkpoint="best"), ["train_gan", "generate"])
+        gan.main(tiny(checkpoint="best"), verbs)
     assert called == []
 
 

@@ -192,7 +192,6 @@ def modules_in(config):
 def test_generator_of_a_preset_is_loaded_by_keras_alone(args, here):
     generator = randomized(models.build(args, 3 if args.conditional else 0).generator)
     copy = layers.with_keras_layers(generator)
-    assert layers.layers_of_this_module(copy) == []
     copy.save("generator.keras")
     with zipfile.ZipFile("generator.keras") as file:
         modules = modules_in(json.loads(file.read("config.json")))
@@ -225,9 +224,8 @@ def test_batch_norm_of_keras_keeps_its_settings_and_statistics():
         assert one is not other and (one.numpy() == other.numpy()).all()
 
 
-def test_layers_that_keras_does_not_have_are_named_and_loaded_by_this_module(here):
+def test_dropout_that_keras_does_not_have_is_loaded_by_this_module(here):
     copy = layers.with_keras_layers(models.build(override(Args, **SMALL, g_dropout=0.5)).generator)
-    assert layers.layers_of_this_module(copy) == ["AlwaysDropout"]
     copy.save("generator.keras")
     loaded = keras.models.load_model("generator.keras")
     assert "AlwaysDropout" in {type(layer).__name__ for layer in loaded.layers}

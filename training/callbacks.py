@@ -26,13 +26,14 @@ from training import checkpoints, watch
 from training.dump import Dump
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
-PLOTTED_ROWS = 1000     # of loss.csv at most, two per pixel: a plot takes no longer in a long run
+PLOTTED_ROWS = 1000     # of loss.csv at most, more than the plot has pixels: it takes no longer in
+#                         a long run
 
 
 def evenly_chosen(items, count):
-    """Returns `count` of the items at even distances, the first and the last among them.
+    """Returns `count` evenly spaced items, including the first and the last.
 
-    Where there are not more, it returns all of them.
+    If there are not more than `count`, returns all of them.
     """
     indices = np.linspace(0, len(items) - 1, min(count, len(items)))
     return [items[index] for index in np.rint(indices).astype(int)]
@@ -119,7 +120,8 @@ class GenerateSamples(Dump):
     """Generates the sample grid for the callbacks after it, which read it from `model.samples`.
 
     The z are the same at every dump; where G translates photos, the input is photos that training
-    never sees. Samples are float32 [count, rows, columns, channels] in [-1, 1].
+    never sees, which are written to photos.png. Samples are float32 [count, rows, columns,
+    channels] in [-1, 1].
     """
 
     def on_train_begin(self, logs=None):
@@ -127,6 +129,7 @@ class GenerateSamples(Dump):
         rows, columns = self.args.grid
         if self.args.photos:
             self.z = data.photos(self.args, rows * columns)
+            data.save_grid(self.z, self.folder / "photos.png", columns)
         else:
             self.z = self.model.sample_z(rows * columns, Purpose.GRID, 0)
 
@@ -143,14 +146,14 @@ class DumpSamples(Dump):
     """Writes the sample grid as dump.png and samples/<batch>.png.
 
     At the start it writes reals.png and, where D sees images changed by `augment` or
-    `instance_noise`, augmented.png: the same images as D sees them in the first batch of a run.
+    `instance_noise`, augmented.png: the same images, changed as those of the first batch are.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.columns = self.args.grid[1]
-        self.samples = self.folder / "samples"
-        self.samples.mkdir(exist_ok=True)
+        self.samples_folder = self.folder / "samples"
+        self.samples_folder.mkdir(exist_ok=True)
         reals = data.reals(self.args)
         data.save_grid(reals, self.folder / "reals.png", self.columns)
         is_changed = self.args.augment or self.args.instance_noise
@@ -162,7 +165,7 @@ class DumpSamples(Dump):
         self.write(self._write_grid, batch, self.model.samples)
 
     def _write_grid(self, batch, samples):
-        path = self.samples / f"{batch:06d}.png"
+        path = self.samples_folder / f"{batch:06d}.png"
         data.save_grid(samples, path, self.columns)
         shutil.copyfile(path, self.folder / ".dump.png")
         os.replace(self.folder / ".dump.png", self.folder / "dump.png")
@@ -259,20 +262,19 @@ class DumpGenerator(Dump):
     """Saves the newest generator, the averaged one if there is one, as generator.keras.
 
     `keras.models.load_model` opens the file without this project, unless it needs layers that Keras
-    does not have: those are printed when the file is first written. Nothing here reads the file.
+    does not have. Nothing here reads the file.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.path = self.folder / "generator.keras"
         self.copy = layers.with_keras_layers(self.model.generator)
-        names = layers.layers_of_this_module(self.copy)
-        if names and not self.path.exists():
-            print(f"{self.path} will need this project, for {', '.join(names)}: import "
-                  "models.layers before keras.models.load_model.")
+        if self.args.g_dropout and not self.path.exists():
+            print(f"{self.path} will need this project, for AlwaysDropout: import models.layers "
+                  "before keras.models.load_model.")
 
     def dump(self, batch, logs):
-        generator = self.model.networks.get("generator_ema", self.model.generator)
+        generator = self.model.generator_ema or self.model.generator
         self.copy.set_weights(generator.get_weights())
         self.write(checkpoints.save_network, self.copy, self.path)
 
@@ -328,7 +330,8 @@ class TensorBoard(Dump):
             return
         losses = {name: float(logs[name]) for name in self.model.logged}
         path = self.folder / "health.log"
-        health = path.read_text() if path.exists() else ""  # now, before the watch adds to it
+        # Here, as the watch may add to the file before the other thread runs.
+        health = path.read_text() if path.exists() else ""
         self.write(self._write_summaries, batch, losses, self.model.samples, health)
 
     def _write_summaries(self, batch, losses, samples, health):

@@ -81,8 +81,10 @@ def open_run(args, record):
         check_constants(run, record)
         with tempfile.TemporaryDirectory() as folder:
             _write_record(pathlib.Path(folder), record)
-            yield pathlib.Path(folder)
-            wait()
+            try:
+                yield pathlib.Path(folder)
+            finally:
+                wait()
         return
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):

@@ -7,7 +7,7 @@ from training import checkpoints
 class Dump(keras.callbacks.Callback):
     """Calls `self.dump(batch, logs)` every `dump_every` batches and at the last batch.
 
-    A dump gives what need not be done at once to `self.write`.
+    `dump` passes slow work to `self.write`.
 
     Args:
         args: the constants, a class.

@@ -158,7 +158,8 @@ def truth_scores(args, images):
 
     Args:
         args: the constants, a class.
-        images: uint8, what was made of the first `evaluate_count` test photos, or these photos.
+        images: uint8 [evaluate_count, rows, columns, 3], translations of the first test photos, or
+            these photos themselves.
 
     Returns:
         {score: value}: error_truth, the mean absolute difference in [0, 255], and
@@ -227,8 +228,8 @@ def read_scores(folder):
 def write_scores(folder, table):
     """Adds {checkpoint, "real" or "photos": {score: value}} to scores.csv, and plots scores.png.
 
-    A score is plotted over the batches, with a dashed line for that of real images, or of photos
-    that were left as they are.
+    A score is plotted over the batches, with a dashed line for that of real images, and one for
+    that of the untranslated photos.
     """
     merged = read_scores(folder)
     for label, scores in table.items():
