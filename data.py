@@ -560,8 +560,8 @@ def _validate(args):
         raise ValueError("`photos` is incompatible with `image_shape`: photos have 3 channels. "
                          f"Received: photos={args.photos}, image_shape={args.image_shape}")
     if args.photos == "toyscenes" and args.images != "toyscenes":
-        raise ValueError("photos=toyscenes is incompatible with other `images` than toyscenes, "
-                         f"the drawings that belong to it. Received: images={args.images}")
+        raise ValueError("`photos` is incompatible with `images`: photos of toyscenes need their "
+                         f"drawings. Received: photos=toyscenes, images={args.images}")
 
 
 def _check_free_space(args, source, photos_source):
