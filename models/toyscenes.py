@@ -858,8 +858,8 @@ def _cat(scene, x, y, size):
     body = scene.add([_place(CAT_BODY, x, y, size)], fur, "bark", shade="ball")
     scene.add([_place(CAT_BELLY, x, y, size)], _mix(fur, WHITE, 0.6), "bark", within=body)
     ears = [_place(CAT_EAR, x, y, size), _place(CAT_EAR, x, y, size, -1)]
-    head = scene.add([*ears, _disc(x, y - size * 0.7, size * 0.27, size * 0.23)], fur, "bark",
-                     shade="ball")
+    skull = _disc(x, y - size * 0.7, size * 0.27, size * 0.23)
+    head = scene.add(ears + [skull], fur, "bark", shade="ball")
     eyes = [_disc(x + across * size, y - size * 0.72, size * 0.06) for across in (-0.11, 0.11)]
     scene.add(eyes, (250, 230, 110) if fur.sum() < 400 else LINE, within=head)
 

@@ -623,11 +623,11 @@ def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, tiny):
 
 def test_embedded_dataset_that_is_made_is_announced(here, tiny, capsys):
     gan.prepare_data(tiny())
-    first, *_ = capsys.readouterr().out.splitlines()
+    first = capsys.readouterr().out.splitlines()[0]
     assert first == "There is no toyfaces.hdf5: making it of toyfaces."
     args = constants.override(constants.Cartoon64, dataset_size=16, image_shape=(32, 32, 3))
     gan.prepare_data(args)
-    first, *_ = capsys.readouterr().out.splitlines()
+    first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("There is no cartoon64.hdf5: making it of toyscenes. ")
     # The command that it recommends is one.
     _, command = first.split("gan.py ")
