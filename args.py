@@ -160,8 +160,7 @@ class Args:
     content_weight = 10.0         # keeps what the photo shows [Chen 2018 s3.2.2]
     content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; vgg19:layer,layer;
     #                               random, fixed filters at three scales; file.keras:layer,layer
-    style_weight = 0.0            # Gram matrices of the cartoons; 2.0 [AnimeGANv2]. With it a
-    #                               resumed run is not yet equal bit for bit
+    style_weight = 0.0            # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
     style_features = "vgg19"      # as content_features: the same layer [AnimeGANv2]
     color_weight = 0.0            # keeps the photo's colors; 50.0 [AnimeGANv2]
     variation_weight = 0.0        # differences of neighboring pixels; 1.0 [AnimeGANv2]

@@ -15,6 +15,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")   # take GPU memory o
 # networks took 4.6 seconds without it and 1.9 with it [measured: tests/bench_step.py].
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import args as constants  # noqa: E402
@@ -64,6 +65,7 @@ def pretrain_gen(args):
     run = checkpoints.run_folder(args)
     with checkpoints.open_run(args, run_record(args)) as folder:
         (folder / "pretrain").mkdir(exist_ok=True)
+        keras.utils.clear_session()  # see train_gan
         with devices.strategy().scope():
             pretraining = models.build_pretraining(args, len(class_names(args)))
         checkpoints.load_newest(pretraining, run / "pretrain")
@@ -92,6 +94,9 @@ def train_gan(args):
     run = checkpoints.run_folder(args)
     pretrained = run / "pretrain" / "generator.weights.h5"
     with checkpoints.open_run(args, run_record(args)) as folder:
+        # Names of layers are numbered from 0 again. TensorFlow orders some sums by names, and a run
+        # that resumes has not built a pretraining before.
+        keras.utils.clear_session()
         with devices.strategy().scope():
             gan = models.build(args, len(class_names(args)))
         if checkpoints.load_newest(gan, run):
