@@ -6,11 +6,14 @@ the photo and of the generated image must be alike.
 
 With the networks and the losses of the paper photos become softer, and their style changes little
 [measured]. So there is a second G, a U-Net that begins as the identity, a D that sees contrast and
-colors, and further losses.
+colors, and further losses. The one that helps most needs no D: cartoons are turned into something
+like photos, which is easy, and G learns to restore them.
 
 References: Chen 2018, "CartoonGAN: Generative Adversarial Networks for Photo Cartoonization", CVPR;
     Wang 2020, "Learning to Cartoonize Using White-box Cartoon Representations", CVPR; [cartoon 5]
 """
+import math
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -22,8 +25,18 @@ from models.dcgan import initializer, upsample
 from models.layers import SpectralNormalization
 from models.randomness import Purpose
 
-BLOCKS = 8  # residual blocks in the middle of G [Chen 2018 s3.1]
-SHIFT = 4   # pixels, so that offsets differ by up to 8, the stride of VGG19's block 4
+BLOCKS = 8        # residual blocks in the middle of G [Chen 2018 s3.1]
+U_NET_BLOCKS = 4  # the same in a U-Net [Wang 2020]
+SHIFT = 4         # pixels, so that offsets differ by up to 8, the stride of VGG19's block 4
+
+# How cartoons are degraded for G to restore them. Distances are in pixels of images with 64 rows,
+# all numbers are [guess].
+TEXTURE = 0.25             # the largest standard deviation of spots of 2 and of 4 pixels
+TINT = 0.1                 # the standard deviation of the colors of spots of 16 pixels
+GRAIN = 0.15               # the largest standard deviation of single pixels
+SATURATION = (0.4, 1.0)    # the range of the factor
+CONTRAST = (0.6, 1.1)      # the range of the factor
+BRIGHTNESS = (-0.2, 0.3)   # the range of the change
 
 
 def build_generator(args, classes=0):
@@ -51,7 +64,7 @@ def build_generator(args, classes=0):
         x = _convolve(x, args, filters, stride=2)
         x = _convolve(x, args, filters)
         x = _normalize_and_activate(x, args)                           # 32x32, 16x16
-    for _ in range(BLOCKS):
+    for _ in range(U_NET_BLOCKS if args.u_net else BLOCKS):
         x = _residual_block(x, args)                                   # 16x16
     for filters in filters_up:
         x = upsample(x, args, filters)
@@ -132,8 +145,12 @@ def _residual_block(x, args):
     filters = x.shape[-1]
     residual = _convolve(x, args, filters)
     residual = _normalize_and_activate(residual, args)
-    residual = _convolve(residual, args, filters)
-    if not args.u_net:
+    if args.u_net:
+        # Without instance norm a block begins as the identity, or G is unstable [Zhang 2019,
+        # arXiv:1901.09321].
+        residual = _convolve(residual, args, filters, kernel_initializer="zeros")
+    else:
+        residual = _convolve(residual, args, filters)
         residual = _instance_norm(residual)
     return layers.Add()([x, residual])
 
@@ -216,6 +233,51 @@ def shift(images, seed):
     return padded[:, top:top + rows, left:left + columns]
 
 
+def degrade(cartoons, seed):
+    """Makes cartoons more like photos: no outlines, but texture, pale colors, blur and grain.
+
+    Args:
+        cartoons: float32 [batch, rows, columns, 3] in [-1, 1].
+        seed: int tensor [2]. The strength of each step is random for each image.
+
+    Returns:
+        Images of the same shape and range.
+    """
+    pixel = max(1, cartoons.shape[1] // 64)
+
+    def strength(number, low, high):
+        shape = [tf.shape(cartoons)[0], 1, 1, 1]
+        return randomness.uniform(shape, tf.random.fold_in(seed, number), low, high)
+
+    def spots(number, size, channels=1):
+        return _spots(cartoons, size, channels, tf.random.fold_in(seed, number))
+
+    x = without_thin_lines(cartoons, 2 * pixel + 1)
+    x += strength(0, 0.0, TEXTURE) * spots(1, 2 * pixel)
+    x += strength(2, 0.0, TEXTURE) * spots(3, 4 * pixel)
+    x += TINT * spots(4, 16 * pixel, channels=3)
+    x = tf.nn.avg_pool2d(_pad_by_reflection(x, pixel), 2 * pixel + 1, 1, "VALID")
+    gray = tf.reduce_mean(x, 3, keepdims=True)
+    x = gray + strength(5, *SATURATION) * (x - gray)
+    mean = tf.reduce_mean(x, [1, 2, 3], keepdims=True)
+    x = mean + strength(6, *CONTRAST) * (x - mean) + strength(7, *BRIGHTNESS)
+    x += strength(8, 0.0, GRAIN) * spots(9, 1)
+    return tf.clip_by_value(x, -1.0, 1.0)
+
+
+def without_thin_lines(images, size):
+    """Removes dark lines that are thinner than `size` pixels: a morphological closing."""
+    brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
+    return -tf.nn.max_pool2d(-brightest, size, 1, "SAME")
+
+
+def _spots(images, size, channels, seed):
+    """Returns noise from N(0, 1) for images, enlarged so that a spot is `size` pixels wide."""
+    rows, columns = images.shape[1:3]
+    shape = [tf.shape(images)[0], math.ceil(rows / size), math.ceil(columns / size), channels]
+    return tf.image.resize(randomness.normal(shape, seed), [rows, columns], "bicubic")
+
+
 class CartoonGAN(GAN):
     """A GAN whose generator gets photos instead of z.
 
@@ -229,8 +291,8 @@ class CartoonGAN(GAN):
     numbers. The paper weighs all three alike [Chen 2018 eq. 1 to 4]; here real images weigh as much
     as both others.
 
-    The loss of G has up to four terms beside the adversarial one, each with a weight of its own: of
-    content, style, colors and variation.
+    The loss of G has up to five terms beside the adversarial one, each with a weight of its own: of
+    content, style, colors, variation and restoration.
 
     Attributes:
         feature_maps: a `FeatureMaps`. It is loaded by the first training step, as sampling does not
@@ -258,6 +320,8 @@ class CartoonGAN(GAN):
             terms.append("color_distance")
         if args.variation_weight:
             terms.append("total_variation")
+        if args.restoration_weight:
+            terms.append("restoration_error")
         names = super().logged
         return (*names[:3], *terms, *names[3:])
 
@@ -280,7 +344,7 @@ class CartoonGAN(GAN):
         return tf.concat([fake, smoothed], axis=0)
 
     def generator_terms(self, real, g_inputs, fake):
-        """Returns the terms whose weights are not 0: of content, style, colors and variation.
+        """Returns the terms whose weights are not 0, see the class.
 
         Args:
             real: cartoons, float32 [batch, rows, columns, 3] in [-1, 1].
@@ -307,6 +371,11 @@ class CartoonGAN(GAN):
         if args.variation_weight:
             variation = losses.total_variation(fake)
             terms.append(("total_variation", args.variation_weight, variation))
+        if args.restoration_weight:
+            degraded = degrade(real, self.seed(Purpose.DEGRADE))
+            restored = tf.cast(self.generator(degraded, training=True), "float32")
+            error = tf.reduce_mean(tf.abs(restored - real))
+            terms.append(("restoration_error", args.restoration_weight, error))
         return terms
 
     def update_batch_norm(self):

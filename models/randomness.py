@@ -19,6 +19,7 @@ class Purpose(enum.IntEnum):
     PENALTY = 10      # points between real and fake images
     G_LABELS = 11     # targets of fakes in G's update
     CONTENT = 12      # shifts of photos and cartoons before their contents are compared
+    DEGRADE = 13      # how cartoons are degraded, for G to restore them
 
 
 def seed(args, purpose, batch):

@@ -11,6 +11,7 @@ UNSUPPORTED = {
         "style_weight": 0.0,
         "color_weight": 0.0,
         "variation_weight": 0.0,
+        "restoration_weight": 0.0,
     },
     "keras_example": {
         "conditional": False,
@@ -27,6 +28,7 @@ UNSUPPORTED = {
         "style_weight": 0.0,
         "color_weight": 0.0,
         "variation_weight": 0.0,
+        "restoration_weight": 0.0,
     },
     "even": {
         "conditional": False,
@@ -46,6 +48,7 @@ UNSUPPORTED = {
         "style_weight": 0.0,
         "color_weight": 0.0,
         "variation_weight": 0.0,
+        "restoration_weight": 0.0,
         "augment": "",
     },
     "cartoongan": {

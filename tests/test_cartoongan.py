@@ -26,7 +26,9 @@ def small_preset(**changes):
 @pytest.fixture
 def small(here, monkeypatch):
     """small(**changes): a tiny CartoonGAN whose content network is two convolutions in a file."""
-    monkeypatch.setattr(cartoongan, "BLOCKS", 1)  # of eight, most of the time is their tracing
+    # Of eight and four blocks: most of the time is their tracing.
+    monkeypatch.setattr(cartoongan, "BLOCKS", 1)
+    monkeypatch.setattr(cartoongan, "U_NET_BLOCKS", 1)
     keras.utils.set_random_seed(0)
     keras.Sequential([
         keras.Input([None, None, 3]),
@@ -256,6 +258,46 @@ def test_random_features_tell_drawings_from_photos_by_their_style():
     assert style_distance(drawings) < 0.6 * style_distance(photos)
 
 
+# ---- degraded cartoons, which G restores
+
+def test_dark_lines_are_removed_if_they_are_thin():
+    image = np.ones([1, 12, 12, 1], "float32")
+    image[:, 3:5] = -1        # two rows: a line
+    image[:, 8:, 6:] = -1     # an area
+    expected = np.ones([1, 12, 12, 1], "float32")
+    expected[:, 8:, 6:] = -1
+    assert (cartoongan.without_thin_lines(image, 3).numpy() == expected).all()
+
+
+def test_degraded_cartoons_are_more_like_photos():
+    photos, drawings = toyscenes.sample(24)
+    drawings = np.float32(drawings / 127.5 - 1)
+    degraded = cartoongan.degrade(drawings, [0, 1]).numpy()
+    photos = np.float32(photos / 127.5 - 1)
+
+    def share_of_dark_pixels(images):
+        return (images.mean(3) < -0.6).mean()
+
+    def saturation(images):
+        return np.ptp(images, 3).mean()
+
+    def share_of_flat_pixels(images):
+        return (abs(np.diff(images, axis=1)).mean(3) < 0.01).mean()
+
+    for measure in (share_of_dark_pixels, saturation, share_of_flat_pixels):
+        from_drawings = abs(measure(drawings) - measure(photos))
+        from_degraded = abs(measure(degraded) - measure(photos))
+        assert from_degraded < 0.6 * from_drawings, measure
+
+
+def test_degraded_cartoons_depend_on_the_seed_and_stay_in_the_range():
+    for size in (16, 64, 128):
+        images = np.random.default_rng(0).uniform(-1, 1, [2, size, size, 3]).astype("float32")
+        one, same, other = (cartoongan.degrade(images, [0, n]).numpy() for n in (1, 1, 2))
+        assert one.shape == images.shape and abs(one).max() <= 1
+        assert (one == same).all() and (one != other).any()
+
+
 # ---- the training step
 
 def test_sampling_does_not_need_the_content_network(small):
@@ -284,19 +326,22 @@ def test_a_step_logs_what_it_announces(small):
 def test_each_term_is_logged_if_it_has_a_weight(small):
     args = small(
         content_weight=0.0, style_weight=0.1, color_weight=0.1, variation_weight=0.1,
-        style_features="random:scale1", content_features="nowhere.keras:first", ema_decay=0.0)
+        restoration_weight=0.1, style_features="random:scale1", content_features="nowhere.keras:first", ema_decay=0.0)
     images, photos, smoothed = make_batch()
     gan = models.build(args)
-    terms = ("style_distance", "color_distance", "total_variation")
-    assert gan.logged[3:6] == terms and "content_distance" not in gan.logged
+    terms = ("style_distance", "color_distance", "total_variation", "restoration_error")
+    assert gan.logged[3:7] == terms and "content_distance" not in gan.logged
     cartoons = gan.generator(photos, training=True)
     maps = cartoongan.FeatureMaps({"style_features": "random:scale1"})
     seed = gan.seed(Purpose.CONTENT)
+    degraded = cartoongan.degrade(images, gan.seed(Purpose.DEGRADE))
+    restored = gan.generator(degraded, training=True)
     expected = {
         "style_distance": losses.style_distance(
             maps(images, seed)["style_features"], maps(cartoons, seed)["style_features"]),
         "color_distance": losses.color_distance(photos, cartoons),
         "total_variation": losses.total_variation(cartoons),
+        "restoration_error": tf.reduce_mean(tf.abs(restored - images)),
     }
     logs = gan.train_step((images, photos, smoothed))
     assert set(logs) == set(gan.logged)
@@ -312,7 +357,7 @@ def test_without_terms_no_network_is_loaded(small):
 
 def test_the_preset_changes_style_from_the_first_batches(monkeypatch):
     """The style distance falls, while a G without the term stays near the photo."""
-    monkeypatch.setattr(cartoongan, "BLOCKS", 1)
+    monkeypatch.setattr(cartoongan, "U_NET_BLOCKS", 1)
     photos, _ = toyscenes.sample(4, size=32)
     _, drawings = toyscenes.sample(4, start=4, size=32)
     batch = tuple(images / np.float32(127.5) - 1 for images in (drawings, photos, drawings))

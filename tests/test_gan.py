@@ -861,7 +861,7 @@ def test_digits_are_trained_generated_and_scored(here, monkeypatch):
 @pytest.fixture
 def sketch(here, monkeypatch):
     """A tiny CartoonGAN with 24 cartoons and photos, and a content network of one convolution."""
-    monkeypatch.setattr(cartoongan, "BLOCKS", 2)  # of eight, most of the time is their graph
+    monkeypatch.setattr(cartoongan, "U_NET_BLOCKS", 2)  # of four: most of the time is their graph
     keras.utils.set_random_seed(0)
     images, _ = toyfaces.sample(48, 0)
     for index, pixels in enumerate(images):
@@ -919,7 +919,7 @@ def test_cartoons_are_trained_generated_and_scored(sketch, here):
 @pytest.mark.slow
 def test_toy_scenes_are_translated_and_compared_with_the_truth(here, monkeypatch, capsys):
     """The preset needs nothing but itself: no images, and no download."""
-    monkeypatch.setattr(cartoongan, "BLOCKS", 1)
+    monkeypatch.setattr(cartoongan, "U_NET_BLOCKS", 1)
     args = constants.override(
         constants.Cartoon64, image_shape=(32, 32, 3), generator_filters=(4, 8),
         discriminator_filters=(4, 4), dataset_size=60, batch_size=4, batches=2, dump_every=2,
