@@ -31,12 +31,13 @@ SHIFT = 4         # pixels, so that offsets differ by up to 8, the stride of VGG
 
 # How cartoons are degraded for G to restore them. Distances are in pixels of images with 64 rows,
 # all numbers are [guess].
-TEXTURE = 0.25             # the largest standard deviation of spots of 2 and of 4 pixels
-TINT = 0.1                 # the standard deviation of the colors of spots of 16 pixels
-GRAIN = 0.15               # the largest standard deviation of single pixels
-SATURATION = (0.4, 1.0)    # the range of the factor
-CONTRAST = (0.6, 1.1)      # the range of the factor
-BRIGHTNESS = (-0.2, 0.3)   # the range of the change
+LINE_CONTRAST = 0.1        # by which a line is darker than what is beside it
+TEXTURE = 0.15             # the largest standard deviation of spots of 2 and of 4 pixels
+TINT = 0.05                # the standard deviation of the colors of spots of 16 pixels
+GRAIN = 0.06               # the largest standard deviation of single pixels
+SATURATION = (0.5, 1.0)    # the range of the factor
+CONTRAST = (0.7, 1.1)      # the range of the factor
+BRIGHTNESS = (-0.2, 0.2)   # the range of the change
 
 
 def build_generator(args, classes=0):
@@ -266,9 +267,22 @@ def degrade(cartoons, seed):
 
 
 def without_thin_lines(images, size):
-    """Removes dark lines that are thinner than `size` pixels: a morphological closing."""
-    brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
-    return -tf.nn.max_pool2d(-brightest, size, 1, "SAME")
+    """Replaces dark lines thinner than `size` pixels by the mean of what is beside them.
+
+    So the border of two areas stays in the middle of the line that was between them.
+
+    Args:
+        images: float32 [batch, rows, columns, channels] in [-1, 1].
+        size: an odd number of pixels.
+    """
+    gray = tf.reduce_mean(images, 3, keepdims=True)
+    brightest = tf.nn.max_pool2d(gray, size, 1, "SAME")
+    closed = -tf.nn.max_pool2d(-brightest, size, 1, "SAME")  # a morphological closing
+    is_line = closed - gray > LINE_CONTRAST
+    beside = tf.cast(~is_line, images.dtype)
+    total = tf.nn.avg_pool2d(images * beside, size + 2, 1, "SAME")
+    share = tf.nn.avg_pool2d(beside, size + 2, 1, "SAME")
+    return tf.where(is_line & (share > 0), tf.math.divide_no_nan(total, share), images)
 
 
 def _spots(images, size, channels, seed):

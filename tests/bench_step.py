@@ -2,12 +2,14 @@
 
     pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2       # on the CPU
     pip install ".[bench,gpu]" && python tests/bench_step.py gpu=1 steps=50      # on a GPU
+    python tests/bench_step.py presets=Args,Small rounds=5 steps=20              # whole presets
 
 On a GPU ours is timed in each precision, with and without XLA, beside PyTorch. Each rival has a
 process of its own, which waits while the others run: idle threads of one library would slow down
 another. They take turns, `steps` steps each per round, with the networks, labels and batch size of
-args.Args, on toy faces, without augmentation. Ratios are taken within a round, and their median,
-lowest and highest over the rounds are printed, as the speed of a machine drifts.
+args.Args, on toy faces, without augmentation. Presets are timed as `python gan.py` runs them:
+`steps` must be a multiple of `r1_every`. Ratios are taken within a round, and their median, lowest
+and highest over the rounds are printed, as the speed of a machine drifts.
 """
 import functools
 import multiprocessing
@@ -81,6 +83,11 @@ def ours(args, **changes):
         return stopwatch.seconds
 
     return run
+
+
+def of_preset(name, args):
+    """`fit` of a preset with all of its constants."""
+    return ours(constants.override(constants.presets()[name], data=args.data))
 
 
 def without_tensor_float_32(args):
@@ -364,10 +371,11 @@ def spread(values):
 
 
 def print_speeds(rivals, seconds, gpu):
-    print("\n| rival | seconds per step | ours is x times faster |\n|---|---|---|")
-    digits = 4 if gpu else 2
+    first = next(iter(rivals))
+    print(f"\n| rival | seconds per step | {first} is x times faster |\n|---|---|---|")
+    digits = 4 if gpu else 3
     for name in rivals:
-        ratio = spread(seconds[name] / seconds["ours"])
+        ratio = spread(seconds[name] / seconds[first])
         print(f"| {name} | {np.median(seconds[name]):.{digits}f} | {ratio} |")
 
 
@@ -395,14 +403,20 @@ def print_dump(parts, step):
           f"dump_every=10, {share / 100:.1%} at 100.")
 
 
-def main(rounds=ROUNDS, steps=STEPS, gpu=0):
-    rivals = rivals_of(gpu)
+def main(rounds=ROUNDS, steps=STEPS, gpu=0, presets=""):
+    if presets:
+        rivals = {name: functools.partial(of_preset, name) for name in presets.split(",")}
+    else:
+        rivals = rivals_of(gpu)
     products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
     with tempfile.TemporaryDirectory() as folder:
         args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_checkpoints": 1,
                 "keep_every": 0}
         with h5py.File(args["data"], "w") as file:
             file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
+        if presets:
+            print_speeds(rivals, measure(rivals, args, rounds, steps), gpu)
+            return
         seconds = measure(rivals | products, args, rounds, steps)
         parts = dump_parts(constants.override(constants.Args, **args), rounds)
     torch_version = torch.__version__ if torch else "missing: pip install .[bench]"
@@ -417,6 +431,6 @@ def main(rounds=ROUNDS, steps=STEPS, gpu=0):
 if __name__ == "__main__":
     options = {}
     for argument in sys.argv[1:]:
-        name, _, number = argument.partition("=")
-        options[name] = int(number)
+        name, _, value = argument.partition("=")
+        options[name] = value if name == "presets" else int(value)
     main(**options)

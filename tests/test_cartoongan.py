@@ -261,12 +261,20 @@ def test_random_features_tell_drawings_from_photos_by_their_style():
 # ---- degraded cartoons, which G restores
 
 def test_dark_lines_are_removed_if_they_are_thin():
-    image = np.ones([1, 12, 12, 1], "float32")
-    image[:, 3:5] = -1        # two rows: a line
-    image[:, 8:, 6:] = -1     # an area
-    expected = np.ones([1, 12, 12, 1], "float32")
-    expected[:, 8:, 6:] = -1
-    assert (cartoongan.without_thin_lines(image, 3).numpy() == expected).all()
+    image = np.ones([1, 16, 16, 3], "float32")
+    image[:, 3:5] = -1          # two rows: a line
+    image[:, 10:, 8:] = -0.5    # an area
+    expected = np.ones([1, 16, 16, 3], "float32")
+    expected[:, 10:, 8:] = -0.5
+    assert cartoongan.without_thin_lines(image, 3).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_border_stays_in_the_middle_of_a_removed_line():
+    image = np.zeros([1, 9, 9, 3], "float32")
+    image[:, 4] = -1
+    image[:, 5:] = 0.8
+    rows = cartoongan.without_thin_lines(image, 3).numpy()[0, :, 4, 0]
+    assert rows == pytest.approx([0, 0, 0, 0, 0.4, 0.8, 0.8, 0.8, 0.8], abs=1e-6)
 
 
 def test_degraded_cartoons_are_more_like_photos():
