@@ -385,7 +385,7 @@ class Cartoon64(Cartoon256):
     g_learning_rate = 5e-4        # at 1e-3 unstable [measured]
     batch_size = 8
     pretrain_batches = 0          # G begins as the identity
-    batches = 4000
+    batches = 2000
     grid = (4, 8)
     evaluate_count = 400          # all of the test photos of 2,000 toy scenes
     features = "random"           # nothing to download
