@@ -258,15 +258,10 @@ class Mnist28(Args):
     image_shape = (28, 28, 1)
     flip = False                  # a mirrored 3 is not a digit
     augment = ""                  # 60,000 digits are too many to memorize
-    r1_weight = 0.0
-    ema_decay = 0.995             # its run is short
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
     generator_extra_filters = (64,)
     discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
-    instance_noise = 0.1          # [kmualim 1]
     batch_size = 32
-    d_learning_rate = 1e-4        # at 2e-4 D wins [measured]
-    g_learning_rate = 4e-4
     batches = 4000                # [kmualim]
     features = "classifier"
 
@@ -280,7 +275,9 @@ class OriginalMnist28(Mnist28):
     upsampling = "nearest"
     g_leaky_slope = 0.0
     d_dropout = 0.3
+    instance_noise = 0.1
     label_flip = 0.05
+    r1_weight = 0.0
     real_labels = (1.0, 1.0)
     kernel_initializer = "glorot_uniform"
     d_learning_rate = 2e-4        # [Radford 2015 s4]
