@@ -261,8 +261,8 @@ class Mnist28(Args):
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
     generator_extra_filters = (64,)
     discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
-    batch_size = 32
-    batches = 4000                # [kmualim]
+    batch_size = 16               # 4,000 batches of 32 have a distance of 5.8, these 4.3 [measured]
+    batches = 8000
     features = "classifier"
 
 
@@ -280,6 +280,8 @@ class OriginalMnist28(Mnist28):
     r1_weight = 0.0
     real_labels = (1.0, 1.0)
     kernel_initializer = "glorot_uniform"
+    batch_size = 32
+    batches = 4000                # [kmualim]
     d_learning_rate = 2e-4        # [Radford 2015 s4]
     g_learning_rate = 2e-4
     ema_decay = 0.0
