@@ -874,8 +874,8 @@ def sketch(here, monkeypatch):
     return constants.override(
         constants.Cartoon64, images="cartoons/*", photos="photos/*", image_shape=(16, 16, 3),
         generator_filters=(4, 8, 8),
-        discriminator_filters=(4, 4), content_features="net.keras:first", pretrain_batches=4,
-        batches=4, dump_every=2, batch_size=4, grid=(2, 2))
+        discriminator_filters=(4, 4), content_weight=1.0, content_features="net.keras:first",
+        pretrain_batches=4, batches=4, dump_every=2, batch_size=4, grid=(2, 2))
 
 
 def test_photos_of_any_size_are_translated(sketch):

@@ -26,8 +26,9 @@ def test_purposes_keep_their_numbers():
     """Another number would change the random numbers of a run that is resumed."""
     assert [purpose.name for purpose in sorted(Purpose)] == [
         "Z", "REAL_LABELS", "FAKE_LABELS", "STATISTICS", "GRID", "GENERATE", "REAL_VIEW",
-        "FAKE_VIEW", "SECOND_VIEW", "REPLAY", "PENALTY", "G_LABELS", "CONTENT"]
-    assert [int(purpose) for purpose in sorted(Purpose)] == list(range(13))
+        "FAKE_VIEW", "SECOND_VIEW", "REPLAY", "PENALTY", "G_LABELS", "CONTENT",
+        "DEGRADE"]
+    assert [int(purpose) for purpose in sorted(Purpose)] == list(range(14))
 
 
 def test_uniform_and_normal_numbers():
