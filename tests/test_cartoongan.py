@@ -334,7 +334,8 @@ def test_a_step_logs_what_it_announces(small):
 def test_each_term_is_logged_if_it_has_a_weight(small):
     args = small(
         content_weight=0.0, style_weight=0.1, color_weight=0.1, variation_weight=0.1,
-        restoration_weight=0.1, style_features="random:scale1", content_features="nowhere.keras:first", ema_decay=0.0)
+        restoration_weight=0.1, style_features="random:scale1",
+        content_features="nowhere.keras:first", ema_decay=0.0)
     images, photos, smoothed = make_batch()
     gan = models.build(args)
     terms = ("style_distance", "color_distance", "total_variation", "restoration_error")
