@@ -30,8 +30,8 @@ U_NET_BLOCKS = 4  # the same in a U-Net [Wang 2020]
 SHIFT = 4         # pixels, so that offsets differ by up to 8, the stride of VGG19's block 4
 
 # How cartoons are degraded for G to restore them. Distances are in pixels of images with 64 rows.
-# Saturation, contrast and brightness lie around the ratios, and the difference, of the means of
-# 600 toy photos and 200 drawings without lines: .67, 1.04 and .10 [measured]. The rest is [guess].
+# On average, the saturation of 600 toy photos was .67 times that of 200 drawings without lines, the
+# contrast 1.04 times, and the brightness .10 higher [measured]. The rest is [guess].
 LINE_CONTRAST = 0.1        # by which a line is darker than what is beside it
 TEXTURE = 0.15             # the largest standard deviation of spots of 2 and of 4 pixels
 TINT = 0.05                # the standard deviation of the colors of spots of 16 pixels
@@ -148,8 +148,8 @@ def _residual_block(x, args):
     residual = _convolve(x, args, filters)
     residual = _normalize_and_activate(residual, args)
     if args.u_net:
-        # Without instance norm a block begins as the identity, or G is unstable [Zhang 2019,
-        # arXiv:1901.09321].
+        # Each block begins as the identity, which replaces the stabilizing effect of a norm
+        # [Zhang 2019, arXiv:1901.09321].
         residual = _convolve(residual, args, filters, kernel_initializer="zeros")
     else:
         residual = _convolve(residual, args, filters)
@@ -276,6 +276,9 @@ def without_thin_lines(images, size):
     Args:
         images: float32 [batch, rows, columns, channels] in [-1, 1].
         size: an odd number of pixels.
+
+    Returns:
+        Images of the same shape and range.
     """
     gray = tf.reduce_mean(images, 3, keepdims=True)
     brightest = tf.nn.max_pool2d(gray, size, 1, "SAME")
