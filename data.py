@@ -3,9 +3,11 @@
 `python data.py [preset] [constant=value ...]` reads the images that `images` names and writes the
 file `data`:
 
-    faces        uint8 [count, rows, columns, channels], in an order shuffled with `seed`
-    labels       uint16 [count], if the images lie in several folders: an index into label_names
-    label_names  text [labels], the names of those folders
+    faces        uint8 [count, rows, columns, channels]. Those read from files or MNIST are shuffled
+                 with `seed`; those made by code (toyfaces, toyscenes, even) are in the order made
+    labels       uint16 [count], an index into label_names: the folder of an image file, the digit
+                 or label of an IDX file, the hair color of a toy face; absent without labels
+    label_names  text [labels]
     factors      uint8 [count, 4], of toy faces only: see models/toyfaces.py
     photos       uint8 [count, rows, columns, 3], if `photos` is set: the inputs of the generator
     smoothed     uint8, if `photos` is set: the faces with blurred edges, which the discriminator
@@ -18,7 +20,7 @@ models/toyscenes.py: with n = `dataset_size`, or 2000 if that is 0, the faces ar
 scenes 0 to n - 1, and the photos are those of other scenes, n to 2n - 1.
 
 From top to bottom: conversion, PNG, one image file, finding files, sources of images,
-images -> HDF5, HDF5 -> images, batches, photos to translate, main.
+images -> HDF5, HDF5 -> images, batches, fixed images, photos to translate, main.
 """
 import bisect
 import collections
@@ -53,7 +55,8 @@ IDX_IMAGES = 0x00000803       # the first four bytes of an IDX file of uint8 ima
 IDX_LABELS = 0x00000801       # the first four bytes of an IDX file of uint8 labels [MNIST]
 IN_MEMORY = 2 ** 24           # bytes: datasets up to this size are kept in memory [guess]
 OVERHEAD = 100                # bytes of the HDF5 file per image, beside its pixels [measured]
-PHOTO_STREAM = (1, 1, 1)      # appended to the seeds of the order of the photos
+PHOTO_STREAM = (1, 1, 1)      # appended to the seeds of the photos' order, which are then longer
+#                               than any seed of the images' order: no two are the same
 MIN_TRANSLATED = 16           # pixels per side: the networks pad a photo by reflection
 
 
@@ -142,8 +145,11 @@ def _fit(image, image_shape, crop):
 def _open(path, channels, least_size=None):
     """Opens an image file as an 8-bit Pillow image, rotated as its EXIF orientation says.
 
-    A JPEG file may be decoded at a fraction of its size, which is at least `least_size`, (width,
-    height).
+    Args:
+        path: of the file.
+        channels: 1 or 3.
+        least_size: (width, height). A JPEG file may be decoded at a fraction of its size, but not
+            below this.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("not a regular file")  # reading a pipe would wait forever
@@ -221,11 +227,6 @@ def find_files(pattern):
     """Returns the sorted paths of the files that match a glob, in which `**` means any folders."""
     paths = set(glob.glob(pattern, recursive=True))  # glob repeats some where there are two `**`
     return sorted(path for path in paths if not os.path.isdir(path))
-
-
-def find(args):
-    """Returns the sorted paths of the files that `images` names, [] for an embedded dataset."""
-    return [] if args.images in EMBEDDED else find_files(args.images)
 
 
 # ---- sources of images
@@ -528,7 +529,7 @@ def make(args):
     source = _images_source(args)
     photos_source = _photos_source(args) if args.photos else None
     os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
-    _check_free_space(args, source, photos_source)
+    _check_space_for_data(args, source, photos_source)
     temporary = f"{args.data}.{os.getpid()}.tmp"
     try:
         with h5py.File(temporary, "w") as file:
@@ -564,18 +565,29 @@ def _validate(args):
                          f"drawings. Received: photos=toyscenes, images={args.images}")
 
 
-def _check_free_space(args, source, photos_source):
-    """Raises OSError if the file would not fit on the disk: HDF5 may crash when it is full."""
+def check_free_space(folder, needed, path):
+    """Raises OSError if `needed` bytes do not fit on the disk: HDF5 may crash when it is full.
+
+    Args:
+        folder: a folder on the disk.
+        needed: number of bytes.
+        path: of what is to be written, for the message.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        reason = os.strerror(errno.ENOSPC)
+        raise OSError(
+            errno.ENOSPC, f"{reason}: {needed:,} bytes needed, {free:,} free", str(path))
+
+
+def _check_space_for_data(args, source, photos_source):
     images = source.count
     if photos_source:
         images += source.count + photos_source.count  # the smoothed images, and the photos
     if args.photos == "toyscenes":
         images += photos_source.count  # the true drawings
     needed = images * (math.prod(args.image_shape) + OVERHEAD)
-    free = shutil.disk_usage(os.path.dirname(args.data) or ".").free
-    if needed > free:
-        reason = os.strerror(errno.ENOSPC)
-        raise OSError(errno.ENOSPC, f"{reason}: {needed:,} bytes needed, {free:,} free", args.data)
+    check_free_space(os.path.dirname(args.data) or ".", needed, args.data)
 
 
 def _images_source(args):
@@ -861,15 +873,14 @@ def _open_dataset(args, path, name):
     """Opens and checks a dataset of images. Its file stays open as long as the dataset is used."""
     with _hdf5_errors(path):
         file = h5py.File(path, "r")
-        has_images = name in file or name == "faces"  # without faces it is no such file at all
-        if has_images:
-            dataset = file[name]
-            shape, dtype = dataset.shape, dataset.dtype
-            truncated = _is_truncated(dataset, path)
-    if not has_images:
+        is_missing = name not in file
+    if is_missing and name != "faces":
         raise ValueError("`photos` is incompatible with `data`: it was made without photos. Make "
                          "it again with python data.py, or name another file. "
                          f"Received: photos={args.photos}, data={path}")
+    with _hdf5_errors(path):
+        dataset = file[name]  # raises an error if it is faces that are missing
+        shape, dtype = dataset.shape, dataset.dtype
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to "
                          f"{shape[1:]}, or make the file again with python data.py. Received: "
@@ -877,22 +888,7 @@ def _open_dataset(args, path, name):
     if dtype not in ("uint8", "float32"):
         raise ValueError("`data` must hold images as uint8 or float32. Make it again with: python "
                          f"data.py. Received: data={path} with {dtype}")
-    if truncated:
-        raise ValueError("`data` must be a complete HDF5 file. Make it again with: python data.py. "
-                         f"Received: data={path}, in which images are missing")
     return dataset
-
-
-def _is_truncated(dataset, path):
-    """Returns whether images are missing in the file, as far as HDF5 knows without reading them."""
-    if dataset.id.get_create_plist().get_nfilters():
-        return False  # compressed: its size is not known
-    if dataset.id.get_storage_size() < dataset.nbytes:
-        return True
-    offset = dataset.id.get_offset()
-    if offset is None:
-        return False  # in chunks, each of which has an offset of its own
-    return offset + dataset.nbytes > os.path.getsize(path)
 
 
 def open_labels(args):
@@ -1025,12 +1021,12 @@ def iterate(args, start=0, labels=False, shares=1, mine=(0,)):
         photos = open_images(args, "photos")
         smoothed = open_images(args, "smoothed")
         photo_rows = _batch_rows(args, len(photos), start, PHOTO_STREAM)
-    cuts = [share * args.batch_size // shares for share in range(shares + 1)]
+    part_size = args.batch_size // shares
     for rows, mirrored in image_rows:
         if args.photos:
             rows_of_photos, mirrored_photos = next(photo_rows)
         for share in mine:
-            part = slice(cuts[share], cuts[share + 1])
+            part = slice(share * part_size, (share + 1) * part_size)
             batch = _read(images, rows[part], mirrored[part])
             if args.photos:
                 batch_of_photos = _read(photos, rows_of_photos[part], mirrored_photos[part])
@@ -1070,15 +1066,25 @@ def load(args, start=0, shares=1, mine=(0,)):
     return dataset.prefetch(2).with_options(options)
 
 
+# ---- fixed images: test photos and their drawings, and some real images
+
 def photos(args, count):
-    """Returns the first `count` test photos of `data`, or all of them, float32 in [-1, 1]."""
+    """Returns the first `count` test photos of `data`, or all of them, if they are fewer.
+
+    Returns:
+        float32 [count, rows, columns, 3] in [-1, 1].
+    """
     images = open_images(args, "photos")
     _, test = split(args, len(images))
     return _as_floats(images[test[:count]])
 
 
 def truths(args, count):
-    """Returns the true drawings of the photos that `photos` returns, uint8, or None without any."""
+    """Returns the true drawings of the photos that `photos` returns.
+
+    Returns:
+        uint8 [count, rows, columns, 3], or None if `data` has none.
+    """
     for path in files(args):
         with _hdf5_errors(path), h5py.File(path, "r") as file:
             if "truths" not in file:
@@ -1089,7 +1095,10 @@ def truths(args, count):
 
 
 def pretraining_images(args):
-    """Returns a batch of what the generator reproduces in pretraining: photos if set, else images.
+    """Returns a batch of what the generator reproduces in pretraining: photos, if `photos` is set.
+
+    Returns:
+        float32 [batch_size, *image_shape] in [-1, 1].
     """
     batch = next(iterate(args))
     if args.photos:
@@ -1099,9 +1108,10 @@ def pretraining_images(args):
 
 
 def reals(args):
-    """Returns as many real images as the sample grid has cells, float32 in [-1, 1].
+    """Returns as many real images as the sample grid has cells, always the same ones.
 
-    They are always the same ones.
+    Returns:
+        float32 [rows x columns of the grid, *image_shape] in [-1, 1].
     """
     images = open_images(args)
     rows = np.random.default_rng(args.seed).permutation(len(images))
@@ -1125,7 +1135,7 @@ def photos_to_translate(args):
 
 
 def _png_names(paths):
-    """Returns the file name for the translation of each: its path below the folder that all share.
+    """Returns the name of the PNG file for each photo: its path below the folder that all share.
 
     a.jpg becomes a.png. If there is an a.jpg and an a.bmp, they become a.jpg.png and a.bmp.png.
     """
@@ -1162,9 +1172,10 @@ def translate_photos(args, function, multiple, folder):
             print(f"skipped {path}: {error}")
             continue
         rows, columns, _ = image.shape
-        below = max(-rows % multiple, MIN_TRANSLATED - rows)
-        right = max(-columns % multiple, MIN_TRANSLATED - columns)
-        padded = np.pad(image, [(0, below), (0, right), (0, 0)], "edge")
+        padded_rows = math.ceil(max(rows, MIN_TRANSLATED) / multiple) * multiple
+        padded_columns = math.ceil(max(columns, MIN_TRANSLATED) / multiple) * multiple
+        margins = [(0, padded_rows - rows), (0, padded_columns - columns), (0, 0)]
+        padded = np.pad(image, margins, "edge")
         translated = denormalize(function(normalize(padded)[None]))[0, :rows, :columns]
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

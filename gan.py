@@ -357,7 +357,7 @@ def resume_constants(args):
 
 def choose_data(args):
     """Returns `args`, on toy faces if there is nothing to train on and nothing was set."""
-    has_data = data.files(args) or args.images in data.EMBEDDED or data.find(args)
+    has_data = data.files(args) or args.images in data.EMBEDDED or data.find_files(args.images)
     has_defaults = (args.images, args.data) == (constants.DEFAULT_IMAGES, constants.DEFAULT_DATA)
     if has_data or not has_defaults:
         return args
@@ -450,8 +450,8 @@ def main(args, verbs=()):
         "evaluate": evaluate,
     }
     for verb in verbs:
-        if verb in ("generate", "evaluate") and devices.machine():
-            continue  # the chief alone
+        if verb in ("generate", "evaluate") and devices.machine() > 0:
+            continue  # only the chief generates and evaluates
         functions[verb](args)
 
 

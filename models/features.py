@@ -1,6 +1,6 @@
 """The networks whose features are compared: of scores, and of the content and style of images."""
-import collections
 import pathlib
+import typing
 
 import keras
 import numpy as np
@@ -11,11 +11,19 @@ RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [gues
 RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]
 RANDOM_SIZE = 3            # rows and columns of a filter [guess]
 
-# What `extract_features` returns:
-#   images: uint8 [count, rows, columns, channels].
-#   features: float64 [count, size].
-#   classes: int [count, factors], or None if the network names no classes.
-Features = collections.namedtuple("Features", ["images", "features", "classes"])
+
+class Features(typing.NamedTuple):
+    """What a network extracts from images.
+
+    Attributes:
+        images: uint8 [count, rows, columns, channels].
+        features: float64 [count, size].
+        classes: the predicted class of each factor, int [count, factors]; None if the network
+            predicts none.
+    """
+    images: np.ndarray
+    features: np.ndarray
+    classes: np.ndarray | None
 
 
 def check_network(name):
@@ -83,13 +91,18 @@ def inner_network(names):
     layers_of = {}  # {network: the layers that any of the constants names}
     for constant, text in names.items():
         network, layers = validation.feature_layers(constant, text)
+        if network not in ("vgg19", "random") and not pathlib.Path(network).is_file():
+            raise FileNotFoundError(
+                f"`{constant}` must be vgg19, random, or an existing .keras file that takes images "
+                "in [0, 255] and some of its layers, as in file.keras:layer,layer. "
+                f"Received: {constant}={text}")
         parsed[constant] = (network, layers)
         layers_of.setdefault(network, []).extend(layers)
 
     images = keras.Input([None, None, 3])
     maps_of = {}
     for network, layers in layers_of.items():
-        maps_of[network] = _maps_of_network(network, layers, images, names)
+        maps_of[network] = _maps_of_network(network, layers, images)
 
     outputs = {}
     for constant, (network, layers) in parsed.items():
@@ -107,12 +120,14 @@ def inner_network(names):
 def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
     """Trains a small network that predicts the class of an image for each of several factors.
 
+    Sets Keras' global seed to 0, so that the same images give the same classifier.
+
     Args:
         images: uint8 [count, rows, columns, channels].
         labels: int [count, factors].
         sizes: the number of classes of each factor.
-        batches: the number of training steps.
-        batch_size: images per step.
+        batches: the number of training steps [guess].
+        batch_size: images per step [guess].
 
     Returns:
         A keras.Model: images in [0, 255] -> [features [batch, 128], logits [batch, size] of each
@@ -212,9 +227,9 @@ def _load_vgg19():
 def _random_network():
     """Builds a network of one layer of random filters, at several scales of the image.
 
-    Textures are known by the statistics of such filters nearly as well as by those of networks
-    that were trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style
-    needs neither a download nor labels. The filters have a fixed seed: they are always the same.
+    The statistics of such filters describe textures nearly as well as those of networks that were
+    trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style loss needs
+    neither a download nor labels. The filters have a fixed seed: they are always the same.
 
     Returns:
         A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its
@@ -231,14 +246,13 @@ def _random_network():
     return keras.Model(images, maps)
 
 
-def _maps_of_network(name, layers, images, names):
+def _maps_of_network(name, layers, images):
     """Loads a network and applies it to images, a keras.Input in [0, 255].
 
     Args:
         name: of the network.
         layers: names of layers.
         images: a keras.Input.
-        names: {constant: text}, for an error.
 
     Returns:
         {layer: feature maps} of those layers that exist.
@@ -248,12 +262,6 @@ def _maps_of_network(name, layers, images, names):
     if name == "vgg19":
         x = keras.applications.vgg19.preprocess_input(images)
         return _feature_maps(_load_vgg19(), layers, x)
-    if not pathlib.Path(name).is_file():
-        wrong = [constant for constant, text in names.items() if text.startswith(name)]
-        raise FileNotFoundError(
-            f"`{wrong[0]}` must be vgg19, random, or an existing .keras file that takes images in "
-            "[0, 255] and some of its layers, as in file.keras:layer,layer. "
-            f"Received: {wrong[0]}={names[wrong[0]]}")
     return _feature_maps(_load_network(name), layers, images)
 
 

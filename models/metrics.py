@@ -1,8 +1,8 @@
 """Scores of generated images against real ones, in NumPy.
 
-A score depends on the protocol, so its name states the network and the number of images, as in
-`fd_squeezenet_3k`, and the score of real images is reported beside it. All computations are in
-float64, because small differences of large sums are needed.
+Scores of different protocols cannot be compared. So training/evaluation.py appends the network and
+the number of images to the name of a score, as in `fd_squeezenet_3k`, and reports the score of real
+images beside it. Distances are computed in float64: they are small differences of large sums.
 """
 import numpy as np
 
@@ -51,7 +51,7 @@ def checkerboard(images):
     return float(np.mean(ratios))
 
 
-# ---- images and what they should be, uint8 [count, rows, columns, channels], row by row
+# ---- images and their true drawings, uint8 [count, rows, columns, channels], row by row
 
 
 def error(images, truths):
@@ -62,9 +62,9 @@ def error(images, truths):
 def edge_correlation(images, truths):
     """Returns the correlation of the slopes of images and truths, over all of their pixels.
 
-    The slope is the length of the gradient of the gray values: it is large along an edge. With
-    edges as yes or no, at any threshold, noise agrees with drawings nearly as well as photos do
-    [measured: F1 .60 and .61 with edges of 40 gray levels; correlation -.00 and .44].
+    The slope is the length of the gradient of the gray values: it is large along an edge. Binary
+    edges would not do: at any threshold, noise matches the drawings nearly as well as photos do
+    [measured: F1 .60 for noise and .61 for photos, at 40 gray levels; correlation .00 and .44].
 
     Returns:
         A float: 1 if all edges are the same; about 0 for the drawings of other scenes.
@@ -143,29 +143,32 @@ def _mean_and_covariance(vectors):
     return np.mean(vectors, axis=0), covariance
 
 
-def kernel_distance(x, y, subsets=20, size=1000, seed=0):
-    """Returns the KID: the squared maximum mean discrepancy under k(a, b) = (a.b / size + 1)^3.
+def kernel_distance(x, y, subsets=20, subset_size=1000, seed=0):
+    """Returns the KID: the squared maximum mean discrepancy under k(a, b) = (a.b / d + 1)^3.
 
-    It is the mean of unbiased estimates on random subsets, so it may be negative if x and y are
-    alike.
+    d is the length of the vectors. The KID is the mean of unbiased estimates on random subsets, so
+    it may be negative if x and y are alike.
 
     Args:
-        x: [count, size of the vectors].
-        y: [other count, size of the vectors].
+        x: [count, d].
+        y: [other count, d].
         subsets: the number of random subsets.
-        size: the largest number of vectors in each of them; 1,000 in the authors' code.
+        subset_size: the largest number of vectors in each of them; 1,000 in the authors' code.
         seed: of the random subsets.
+
+    Returns:
+        A float.
 
     Reference: Binkowski 2018, arXiv:1801.01401
     """
     x = np.asarray(x, "float64")
     y = np.asarray(y, "float64")
-    size = min(size, len(x), len(y))
+    subset_size = min(subset_size, len(x), len(y))
     random = np.random.default_rng(seed)
     estimates = []
     for _ in range(subsets):
-        x_subset = x[random.choice(len(x), size, replace=False)]
-        y_subset = y[random.choice(len(y), size, replace=False)]
+        x_subset = x[random.choice(len(x), subset_size, replace=False)]
+        y_subset = y[random.choice(len(y), subset_size, replace=False)]
         within_x = _mean_off_diagonal(_kernel(x_subset, x_subset))
         within_y = _mean_off_diagonal(_kernel(y_subset, y_subset))
         between = _kernel(x_subset, y_subset).mean()
@@ -211,16 +214,16 @@ def precision_recall(real, fake, k=5, batch_size=1000):
             f"Received: {len(real)} real and {len(fake)} fake images")
     real_radii = _distances_to_neighbor(real, k, batch_size)
     fake_radii = _distances_to_neighbor(fake, k, batch_size)
-    balls_of_reals = []  # for each fake image, the number of balls of real images it lies in
+    counts = []  # for each fake image, the number of balls of real images it lies in
     in_ball_of_fake = np.zeros(len(real), bool)
     nearest_fake = np.full(len(real), np.inf)
     for start in range(0, len(fake), batch_size):
         part = slice(start, start + batch_size)
         between = distances(real, fake[part])
-        balls_of_reals.append((between < real_radii[:, None]).sum(axis=0))
+        counts.append((between < real_radii[:, None]).sum(axis=0))
         in_ball_of_fake |= (between < fake_radii[part]).any(axis=1)
         nearest_fake = np.minimum(nearest_fake, between.min(axis=1))
-    balls_of_reals = np.concatenate(balls_of_reals)
+    balls_of_reals = np.concatenate(counts)
     return {
         "precision": float((balls_of_reals > 0).mean()),
         "recall": float(in_ball_of_fake.mean()),
@@ -248,7 +251,7 @@ def nearest(x, y, batch_size=1000):
         batch_size: the number of vectors of x whose distances are held in memory at once.
 
     Returns:
-        Its distance, float64 [count], and its index in y, int64 [count].
+        The distance of each vector of x to it, float64 [count], and its index in y, int64 [count].
     """
     smallest = []
     indices = []
@@ -264,8 +267,8 @@ def memorization(to_train, test_to_train):
 
     The share of all pairs of a generated image and a test image, the statistic of Mann and Whitney,
     in which ties count one half. It is 0.5 if generated images are as close to the training images
-    as other real images are, close to 1 if they are copies, and usually below 0.5. Mirrored copies
-    are not found.
+    as other real images are, close to 1 if they are copies, and below 0.5 if they are farther away,
+    as is usual for a GAN. Mirrored copies are not found.
 
     Args:
         to_train: distance of each generated image to the nearest training image, [count].
@@ -280,13 +283,13 @@ def memorization(to_train, test_to_train):
     return float(np.mean(farther + ties / 2) / len(ordered))
 
 
-def modes(generated, true):
+def modes(generated, true_classes):
     """Returns the number of true classes that were generated, and a divergence of their shares.
 
     Args:
         generated: the class of each generated image, int [count], or int [count, factors], in which
             case each combination of factors is a class.
-        true: the same of real images.
+        true_classes: the same of real images.
 
     Returns:
         The number of classes of real images among the generated ones, and the Kullback-Leibler
@@ -295,14 +298,14 @@ def modes(generated, true):
     Reference: Metz 2016, arXiv:1611.02163, which counts the 1,000 modes of stacked MNIST
     """
     generated = np.reshape(generated, [len(generated), -1])
-    true = np.reshape(true, [len(true), -1])
-    sizes = np.maximum(generated.max(axis=0), true.max(axis=0)) + 1
+    true_classes = np.reshape(true_classes, [len(true_classes), -1])
+    sizes = np.maximum(generated.max(axis=0), true_classes.max(axis=0)) + 1
     generated_shares = _class_shares(generated, sizes)
-    true_shares = _class_shares(true, sizes)
+    true_shares = _class_shares(true_classes, sizes)
     is_generated = generated_shares > 0
     # A class that no real image has would make the divergence infinite: it counts as if one real
     # image had it.
-    expected = np.maximum(true_shares[is_generated], 1 / len(true))
+    expected = np.maximum(true_shares[is_generated], 1 / len(true_classes))
     shares = generated_shares[is_generated]
     divergence = np.sum(shares * np.log(shares / expected))
     return int(np.sum(is_generated & (true_shares > 0))), float(divergence)
@@ -314,7 +317,7 @@ def _class_shares(classes, sizes):
     return np.bincount(indices, minlength=np.prod(sizes)) / len(classes)
 
 
-def scores(generated, train, test, true=None, inception=False):
+def scores(generated, train, test, true_classes=None, inception=False):
     """Computes all scores of generated images.
 
     The scale of the features matters to the kernel of the KID, which was designed for Inception's,
@@ -325,12 +328,14 @@ def scores(generated, train, test, true=None, inception=False):
         train: features.Features of training images, which generated ones should not copy.
         test: features.Features of real images not used for training, which generated ones should
             resemble.
-        true: the classes of real images, int [count, factors], needed if `generated` has classes.
+        true_classes: the classes of real images, int [count, factors], needed if `generated` has
+            classes.
         inception: whether the features are Inception's, which are not scaled.
 
     Returns:
-        {name: float}: fd, kid, precision, recall, density, coverage, diversity, memorization and
-        checkerboard; with classes also modes and kl.
+        {name: float}: fd, kid, precision, recall, density, coverage and memorization, see the
+        functions above; diversity, the mean distance of two generated images, by their features;
+        checkerboard, relative to that of the test images; with classes also modes and kl.
     """
     scale = 1.0
     if not inception:
@@ -342,9 +347,10 @@ def scores(generated, train, test, true=None, inception=False):
         "kid": kernel_distance(generated.features / scale, test.features / scale),
     }
     found.update(precision_recall(test.features, generated.features))
+    # 1,000 images at most, as the number of pairs grows with the square [guess].
     found["diversity"] = float(distances(generated.features[:1000]).mean())
     found["memorization"] = memorization(to_train, test_to_train)
     found["checkerboard"] = checkerboard(generated.images) / checkerboard(test.images)
     if generated.classes is not None:
-        found["modes"], found["kl"] = modes(generated.classes, true)
+        found["modes"], found["kl"] = modes(generated.classes, true_classes)
     return found

@@ -133,6 +133,7 @@ class Dice:
     """The random numbers of one scene."""
 
     def __init__(self, seed, number):
+        # Each scene has a stream of 2^64 numbers of its own.
         generator = np.random.Philox(key=seed, counter=number << 64)
         self.random = np.random.Generator(generator).random  # in [0, 1)
 
@@ -316,14 +317,16 @@ class Scene:
         if span is not None:
             low[1], high[1] = span
         self.regions.append({
-            "color": (top + bottom) / 2,
-            "slope": (bottom - top) / 2,
-            "middle": (low + high) / 2,
-            "half": np.maximum((high - low) / 2, 1),
+            "color": (top + bottom) / 2,  # in the middle
+            "color_change": (bottom - top) / 2,  # from the middle to the bottom
+            "middle": (low + high) / 2,  # x and y, in units
+            "half": np.maximum((high - low) / 2, 1),  # half of the width and the height, in units
+            # How much brighter the lit side and the top are, and how much darker the edges.
             "shade": np.multiply(SHADES[shade], (self.sun_side, 1, 1)) * (0.5 + 0.5 * (1 - depth)),
             "material": list(MATERIALS).index(material),
-            "strength": MATERIALS[material] * (1 - 0.7 * depth),
+            "strength": MATERIALS[material] * (1 - 0.7 * depth),  # of the texture
             "shadow": SHADOW if material in ("grass", "grain") else 0,  # only ground is in shadow
+            # No outline separates regions of one group.
             "group": number if within is None else self.regions[within]["group"],
             "soft": soft,
         })
@@ -1230,7 +1233,7 @@ def _photograph(scene, size):
     light, down = _light(scene, labels)
     light *= 1 + scene.column("strength")[labels] * _texture_of(scene, labels)
     light *= 1 - scene.column("shadow")[labels] * _shadows(scene)
-    colors = scene.column("slope")[labels]
+    colors = scene.column("color_change")[labels]
     colors *= down[:, :, None]
     colors += scene.column("color")[labels]
     colors *= light[:, :, None]

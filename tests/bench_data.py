@@ -35,7 +35,7 @@ def seconds(function, *arguments):
 
 
 def main(args):
-    paths = data.find(args)
+    paths = data.find_files(args.images)
     read_plainly(paths, args)  # so that the files are in the system's cache for both
     plain, ours = [], []
     for _ in range(ROUNDS):

@@ -337,8 +337,8 @@ def test_newest_checkpoints_stay_and_some_for_good(here, tiny):
 
 def kept(args, batches):
     found = [pathlib.Path(f"weights/{batch:06d}") for batch in batches]
-    old = callbacks.superseded(found, args)
-    return [callbacks.batch_of(path) for path in found if path not in old]
+    old = checkpoints.superseded(found, args)
+    return [checkpoints.batch_of(path) for path in found if path not in old]
 
 
 def test_without_swaps_every_checkpoint_counts(tiny):

@@ -94,7 +94,7 @@ def test_kernel_distance_is_unbiased(random):
 
 def test_kernel_distance_takes_random_subsets(random):
     x, y = random.normal(size=[60, 8]), random.normal(size=[60, 8])
-    found = [metrics.kernel_distance(x, y, size=20, seed=seed) for seed in (0, 0, 1)]
+    found = [metrics.kernel_distance(x, y, subset_size=20, seed=seed) for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
 
 

@@ -155,7 +155,7 @@ def test_run_stopped_in_a_swap_resumes_bit_for_bit(here, tiny):
 def found_by(args, batches, at, monkeypatch):
     paths = [pathlib.Path(f"weights/{batch:06d}") for batch in batches]
     monkeypatch.setattr(checkpoints, "checkpoints", lambda folder: paths)
-    return [callbacks.batch_of(path) for path in swap.candidates(None, at, args)]
+    return [checkpoints.batch_of(path) for path in swap.candidates(None, at, args)]
 
 
 def test_candidates_are_older_and_of_regular_dumps(tiny, monkeypatch):

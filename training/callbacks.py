@@ -1,9 +1,9 @@
 """Keras callbacks: the loss log, sample grids, checkpoints, TensorBoard, stopping on a signal.
 
-All take `(args, folder)`: the constants, and the folder to write to. Images and checkpoints appear
-whole or not at all, as they are written under a temporary name and then renamed. What takes long
-is written by another thread, in the order of the callbacks, while training continues: see
-`Dump.write`.
+Those that write files take `(args, folder)`: the constants, and the folder to write to. Images and
+checkpoints appear whole or not at all, as they are written under a temporary name and then renamed.
+What takes long is written by another thread, in the order of the callbacks, while training
+continues: see `Dump.write`.
 """
 import csv
 import importlib.util
@@ -26,8 +26,8 @@ from training import checkpoints, watch
 from training.dump import Dump
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
-PLOTTED_ROWS = 1000     # of loss.csv at most, more than the plot has pixels: it takes no longer in
-#                         a long run
+PLOTTED_ROWS = 1000     # of loss.csv at most: the plot has fewer pixels, and its time does not grow
+#                         with the run
 
 
 def evenly_chosen(items, count):
@@ -91,8 +91,8 @@ class LossLog(Dump):
         if norms:
             self._plot_curves(panels[1], rows, norms, "gradient norms")
             panels[1].set_yscale("log")
+            # Ticks such as 20, where the default would be 2 x 10^1.
             minor = matplotlib.ticker.LogFormatter(minor_thresholds=(2, 0.5))
-            # 20, where the default would be 2 x 10^1.
             panels[1].yaxis.set_major_formatter(matplotlib.ticker.LogFormatter())
             panels[1].yaxis.set_minor_formatter(minor)
         panels[-1].set_xlabel("batches")
@@ -187,46 +187,6 @@ class DumpReconstructions(Dump):
 
 # ---- checkpoints
 
-def batch_of(checkpoint):
-    """Returns the number of batches that a checkpoint, a Path, has been trained on."""
-    return int(checkpoint.name)
-
-
-def is_kept_for_good(checkpoint, args):
-    """Returns whether a checkpoint is one of those that `keep_every` keeps."""
-    return args.keep_every > 0 and batch_of(checkpoint) % args.keep_every == 0
-
-
-def is_regular(checkpoint, args):
-    """Returns whether a checkpoint is of a regular dump: of a multiple of `dump_every` batches.
-
-    Others were written because training stopped there, on a signal or at the last batch.
-    """
-    return batch_of(checkpoint) % args.dump_every == 0
-
-
-def superseded(found, args):
-    """Returns the checkpoints that need not be kept any longer.
-
-    The newest `keep_checkpoints` are kept, and those of every `keep_every`-th batch.
-
-    With `swap_every`, a run chooses among its checkpoints, and must choose the same ones whether or
-    not it was stopped and resumed. So those that were written because it stopped do not count
-    towards `keep_checkpoints`, and are not kept once there is a newer one.
-
-    Args:
-        found: checkpoints, Paths, oldest first.
-        args: the constants, a class.
-    """
-    if args.swap_every:
-        regular = [checkpoint for checkpoint in found if is_regular(checkpoint, args)]
-        of_stops = [checkpoint for checkpoint in found[:-1] if not is_regular(checkpoint, args)]
-        old = regular[:-args.keep_checkpoints] + of_stops
-    else:
-        old = found[:-args.keep_checkpoints]
-    return [checkpoint for checkpoint in old if not is_kept_for_good(checkpoint, args)]
-
-
 class DumpWeights(Dump):
     """Saves a checkpoint at each dump, and removes those that are superseded.
 
@@ -250,11 +210,12 @@ class DumpWeights(Dump):
 
     def _write_checkpoint(self, target, state):
         checkpoints.save_checkpoint(target, self.copies, state)
-        # Later ones are corrupt, else the run would have been resumed from them. They neither count
-        # nor are removed: each is replaced when training gets there.
-        found = [checkpoint for checkpoint in checkpoints.checkpoints(self.folder)
-                 if batch_of(checkpoint) <= batch_of(target)]
-        for checkpoint in superseded(found, self.args):
+        # A resumed run may have skipped later, corrupt checkpoints. Training will replace them.
+        found = []
+        for checkpoint in checkpoints.checkpoints(self.folder):
+            if checkpoints.batch_of(checkpoint) <= checkpoints.batch_of(target):
+                found.append(checkpoint)
+        for checkpoint in checkpoints.superseded(found, self.args):
             checkpoints.remove_checkpoint(checkpoint)
 
 
@@ -278,6 +239,8 @@ class DumpGenerator(Dump):
         self.copy.set_weights(generator.get_weights())
         self.write(checkpoints.save_network, self.copy, self.path)
 
+
+# ---- animation, TensorBoard
 
 class SamplesAnimation(keras.callbacks.Callback):
     """Writes progress.webp, an animation of the sample grids, when all batches are trained.
@@ -337,6 +300,7 @@ class TensorBoard(Dump):
     def _write_summaries(self, batch, losses, samples, health):
         with self.writer.as_default(step=batch):
             for name, value in losses.items():
+                # d/loss_real: TensorBoard groups curves by what is before the slash.
                 tf.summary.scalar(name.replace("_", "/", 1), value)
             grid = data.grid(samples, self.args.grid[1])
             tf.summary.image("samples", grid[None])
@@ -369,12 +333,15 @@ class StopOnSignal(keras.callbacks.Callback):
         return self
 
     def __exit__(self, *error):
+        self._restore_handlers()
+
+    def _restore_handlers(self):
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
     def _receive(self, number, frame):
         self.received = number
-        self.__exit__()
+        self._restore_handlers()  # so that a second signal ends the process at once
 
     def on_train_batch_end(self, step, logs=None):
         # All machines must stop after the same batch, whichever of them was signalled.

@@ -1,7 +1,6 @@
 """The run folder runs/<name>: its lock, its args.json and its checkpoints."""
 import concurrent.futures
 import contextlib
-import errno
 import json
 import os
 import pathlib
@@ -37,7 +36,7 @@ WRITER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 
 def wait():
     """Waits until all that was submitted to WRITER is written, or has failed."""
-    WRITER.submit(int).result()  # there is one thread: an empty task ends after all others
+    WRITER.submit(lambda: None).result()  # its only thread makes this call after all others
 
 
 # ---- the run folder
@@ -73,11 +72,10 @@ def open_run(args, record):
         FileNotFoundError: if the run is new and `weights` does not exist.
     """
     run = run_folder(args)
-    if args.weights and not checkpoints(run) and not os.path.isdir(args.weights):
-        raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
-                                "runs/toyfaces/weights/000500. "
-                                f"Received: weights={args.weights}")
-    if devices.machine():
+    if args.weights and not checkpoints(run):
+        _check_weights_exist(args)
+    is_chief = devices.machine() == 0
+    if not is_chief:  # it writes to a folder that nobody keeps
         check_constants(run, record)
         with tempfile.TemporaryDirectory() as folder:
             _write_record(pathlib.Path(folder), record)
@@ -111,14 +109,26 @@ def _locked(run):
         yield
 
 
+def _check_weights_exist(args):
+    """Raises FileNotFoundError if `weights` does not name an existing folder."""
+    if not os.path.isdir(args.weights):
+        raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
+                                "runs/toyfaces/weights/000500. "
+                                f"Received: weights={args.weights}")
+
+
 def _write_record(folder, record):
     (folder / ".args.json").write_text(json.dumps(record, indent=1))
     os.replace(folder / ".args.json", folder / "args.json")
 
 
+def _has_checkpoints(run):
+    """Returns whether a run has checkpoints, of its training or of its pretraining."""
+    return bool(checkpoints(run) or checkpoints(run / "pretrain"))
+
+
 def _check_record_exists(run):
-    has_checkpoints = checkpoints(run) or checkpoints(run / "pretrain")
-    if has_checkpoints and not (run / "args.json").exists():
+    if _has_checkpoints(run) and not (run / "args.json").exists():
         raise ValueError(f"{run} has checkpoints but no args.json with the constants they were "
                          "trained with. Restore it, or start a new run from one of them: choose "
                          f"another `name` and set `weights`. Received: name={run.name}")
@@ -138,8 +148,7 @@ def read_record(run):
         ValueError: if the file is corrupt.
     """
     path = run / "args.json"
-    has_checkpoints = checkpoints(run) or checkpoints(run / "pretrain")
-    if not has_checkpoints or not path.exists():
+    if not _has_checkpoints(run) or not path.exists():
         return {}
     try:
         record = json.loads(path.read_text())
@@ -198,6 +207,46 @@ def checkpoints(folder):
     return sorted(found, key=lambda path: int(path.name))
 
 
+def batch_of(checkpoint):
+    """Returns the number of batches that a checkpoint, a Path, has been trained on."""
+    return int(checkpoint.name)
+
+
+def is_kept_for_good(checkpoint, args):
+    """Returns whether a checkpoint is one of those that `keep_every` keeps."""
+    return args.keep_every > 0 and batch_of(checkpoint) % args.keep_every == 0
+
+
+def is_regular(checkpoint, args):
+    """Returns whether a checkpoint is of a regular dump: of a multiple of `dump_every` batches.
+
+    Others were written because training stopped there, on a signal or at the last batch.
+    """
+    return batch_of(checkpoint) % args.dump_every == 0
+
+
+def superseded(found, args):
+    """Returns the checkpoints that need not be kept any longer.
+
+    The newest `keep_checkpoints` are kept, and those of every `keep_every`-th batch.
+
+    With `swap_every`, a run chooses among its checkpoints, and must choose the same ones whether or
+    not it was stopped and resumed. So those that were written because it stopped do not count
+    towards `keep_checkpoints`, and are not kept once there is a newer one.
+
+    Args:
+        found: checkpoints, Paths, oldest first.
+        args: the constants, a class.
+    """
+    if args.swap_every:
+        regular = [checkpoint for checkpoint in found if is_regular(checkpoint, args)]
+        of_stops = [checkpoint for checkpoint in found[:-1] if not is_regular(checkpoint, args)]
+        old = regular[:-args.keep_checkpoints] + of_stops
+    else:
+        old = found[:-args.keep_checkpoints]
+    return [checkpoint for checkpoint in old if not is_kept_for_good(checkpoint, args)]
+
+
 def save_checkpoint(target, networks, state):
     """Writes a checkpoint folder, which appears whole or not at all.
 
@@ -228,15 +277,13 @@ def save_checkpoint(target, networks, state):
 
 
 def _check_disk_space(folder, networks, state):
-    """Raises OSError if a checkpoint does not fit on the disk: HDF5 would crash the process."""
+    """Raises OSError if a checkpoint does not fit on the disk."""
     needed = 2 ** 18  # for names and headers
     for network in networks.values():
         needed += 4 * network.count_params()
     for arrays in state.values():
         needed += sum(np.asarray(array).nbytes for array in arrays)
-    if shutil.disk_usage(folder).free < needed:
-        message = f"{os.strerror(errno.ENOSPC)}: a checkpoint takes {needed / 2 ** 20:.1f} MiB"
-        raise OSError(errno.ENOSPC, message, str(folder))
+    data.check_free_space(folder, needed, folder)
 
 
 def save_network(network, path):
@@ -271,7 +318,8 @@ def load_checkpoint(model, checkpoint):
                 for index, variable in enumerate(variables):
                     variable.assign(file[f"{name}/{index}"][()])
     except Exception as error:  # whatever HDF5 raises on a corrupt file
-        raise ValueError(f"Received: {checkpoint / 'training.h5'}. {error}") from None
+        raise ValueError("training.h5 is corrupt, or does not fit these constants. "
+                         f"Received: {checkpoint / 'training.h5'}. {error}") from None
 
 
 def load_newest(model, folder):
@@ -326,7 +374,8 @@ def load_weights(network, path):
             _check_array_count(network, path)
         network.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a corrupt file
-        reason = str(error).splitlines()[0][:200]  # Keras' messages have the values of arrays
+        # 200 characters, as Keras' messages contain the values of arrays.
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(f"The weights do not fit the {network.name} of these constants, or are "
                          "corrupt. The args.json of their run has the constants they were trained "
                          f"with. Received: {path}. {reason}") from None
@@ -394,11 +443,8 @@ def chosen_checkpoints(args, record):
     run = run_folder(args)
     check_constants(run, record, MAY_DIFFER_AFTER_TRAINING)
     if weights_are_chosen(args):
+        _check_weights_exist(args)
         found = [pathlib.Path(args.weights)]
-        if not found[0].is_dir():
-            raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
-                                    "runs/toyfaces/weights/000500. "
-                                    f"Received: weights={args.weights}")
     else:
         found = checkpoints(run)
     if not found:
@@ -414,9 +460,13 @@ def chosen_checkpoints(args, record):
 
 def weights_are_chosen(args):
     """Returns whether `weights` is set, and is not what the run itself was begun with."""
+    return args.weights not in ("", _begun_with(args, "weights"))
+
+
+def _begun_with(args, name):
+    """Returns the value of a constant that the run was begun with; None if it is not known."""
     begun = read_record(run_folder(args))
-    begun_weights = begun["constants"].get("weights", "") if begun else ""
-    return args.weights not in ("", begun_weights)
+    return begun["constants"].get(name) if begun else None
 
 
 def class_names_of(args, checkpoint):
@@ -460,8 +510,7 @@ def label_of(args, checkpoint):
         label = "-".join(checkpoint.relative_to(here).parts)
     else:
         label = "-".join(checkpoint.parts[1:])
-    begun = read_record(run)
-    run_seed = begun["constants"].get("seed", 0) if begun else 0
+    run_seed = _begun_with(args, "seed") or 0
     if args.seed != run_seed:
         label += f"-seed{args.seed}"
     return label

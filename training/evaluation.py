@@ -1,5 +1,6 @@
 """Evaluation: the features of real images, the scores of generated ones, and their table."""
 import csv
+import math
 import os
 import typing
 
@@ -11,11 +12,11 @@ import data
 from models import features, metrics
 from training import checkpoints
 
-MIN_IMAGES = 10  # that scores are computed of: precision and recall need more than 5 [guess]
+MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
 
 
 def check_scores(args):
-    """Checks that there is what scores need: enough images of each kind, and `features`.
+    """Checks that scores can be computed: enough images of each kind, and a usable `features`.
 
     Raises:
         FileNotFoundError: if `features` names a file that does not exist.
@@ -178,7 +179,7 @@ def truth_scores(args, images):
 def labels_in_true_shares(args, random):
     """Returns the labels of the training images, int [count], in random order.
 
-    Images generated of them in turn have each class as often as real images have.
+    Images generated with these labels, one after the other, have the class shares of real images.
     """
     labels, _ = data.open_labels(args)
     train_rows, _ = data.split(args, len(data.open_images(args)))
@@ -188,7 +189,7 @@ def labels_in_true_shares(args, random):
 def is_scored(args, folder, label):
     """Returns whether scores.csv in `folder` has scores of this network and number of images."""
     scores = read_scores(folder).get(label, {})
-    return "fd" + _suffix(args) in scores
+    return _distance_name(args) in scores
 
 
 def print_scores(label, scores, others, name_of_others="real"):
@@ -199,12 +200,19 @@ def print_scores(label, scores, others, name_of_others="real"):
     print(f"{label}: {', '.join(parts)}")
 
 
+def _distance_name(args):
+    """Returns the name of the Frechet distance, such as "fd_inception_3k"."""
+    return "fd" + _suffix(args)
+
+
 def _suffix(args):
+    """Returns what is appended to the name of a score, such as "_inception_3k"."""
     network = os.path.splitext(os.path.basename(args.features))[0]
     return f"_{network}_{_count_text(args)}"
 
 
 def _count_text(args):
+    """Returns `evaluate_count` as text: "3k" for 3000, "1500" for 1500."""
     if args.evaluate_count % 1000 == 0:
         return f"{args.evaluate_count // 1000}k"
     return str(args.evaluate_count)
@@ -240,24 +248,23 @@ def write_scores(folder, table):
             if name not in columns:
                 columns.append(name)
     first = [label for label in ("real", "photos") if label in merged]
-    labels = [label for label in merged if label not in first]
-    labels.sort(key=lambda label: label.zfill(9))  # by their batches
+    own = sorted((label for label in merged if label.isdigit()), key=int)  # batches of this run
+    others = sorted(label for label in merged if label not in first + own)
 
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".scores.csv"
     with open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
-        for label in first + labels:
+        for label in first + own + others:
             row = {name: f"{value:.6g}" for name, value in merged[label].items()}
             writer.writerow({"checkpoint": label} | row)
     os.replace(temporary, folder / "scores.csv")
-    _plot_scores(folder, merged, columns, labels)
+    _plot_scores(folder, merged, columns, own)
 
 
-def _plot_scores(folder, table, columns, labels):
-    own = [label for label in labels if label.isdigit()]  # others' labels are no batches
-    rows = -(-len(columns) // 3)
+def _plot_scores(folder, table, columns, own):
+    rows = math.ceil(len(columns) / 3)
     figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
     for index, name in enumerate(columns):
         axes = figure.add_subplot(rows, 3, index + 1, title=name)
@@ -288,7 +295,7 @@ def best_checkpoint(args, folder):
     Returns:
         Its name, such as "005000"; None if none has such a distance.
     """
-    name = "fd" + _suffix(args)
+    name = _distance_name(args)
     distances = {}
     for label, scores in read_scores(folder).items():
         if label.isdigit() and name in scores:
@@ -301,7 +308,7 @@ def print_best(args, folder):
     label = best_checkpoint(args, folder)
     if label is None:
         return
-    name = "fd" + _suffix(args)
+    name = _distance_name(args)
     distance = read_scores(folder)[label][name]
     path = folder / "weights" / label
     removed = "" if path.exists() else ", which has been removed"
@@ -318,7 +325,7 @@ def check_best(args, folder):
     existing = ", ".join(sorted(names)) or "none"
     raise FileNotFoundError(
         "`checkpoint=best` needs scores: run evaluate first, with the same `features` and "
-        f"`evaluate_count`. Received: checkpoint=best, fd{_suffix(args)} is not among the "
+        f"`evaluate_count`. Received: checkpoint=best, {_distance_name(args)} is not among the "
         f"distances in {folder}/scores.csv: {existing}")
 
 

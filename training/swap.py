@@ -4,7 +4,7 @@ import numpy as np
 
 from models import devices
 from training import checkpoints
-from training.callbacks import batch_of, is_kept_for_good, is_regular
+from training.checkpoints import batch_of, is_kept_for_good, is_regular
 
 
 def exists_until_swap_ends(checkpoint, batch, args):

@@ -28,24 +28,24 @@ D_LOSS_NEAR_0 = 0.02           # above the minimum that D's targets allow; less 
 #                                healthy runs on toy faces, 0.15 on real ones]
 D_LOSS_ZONE = (0.05, 0.2)      # above that minimum: healthy, "near 0.1" [forcecore 5]
 G_LOSS_ZONE = (1.0, 4.0)       # healthy [forcecore 5]
-G_LOSS_RISING = 3.0            # runs whose G's loss rises beyond, 3 to 8, diverged [forcecore 5]
+G_LOSS_RISING = 3.0            # a G loss that rises beyond, to 3 to 8, diverged [forcecore 5]
 G_LOSS_FALLING = 0.69          # ln 2: D takes most generated images for real below [ganhacks 10]
 TREND = 1.5                    # rising or falling: by this factor over three windows [measured]
 LOSS_DIVERGED = 15.0           # a loss that stays above does not come back [forcecore 5]
 SATURATING_LOSS_NEAR_0 = 0.2   # below 0: G's saturating loss hardly has a gradient then [measured]
 
-CONTRAST = 0.1                 # of that of real images; less is one uniform color [measured: 0.4 at
+MIN_CONTRAST = 0.1             # of that of real images; less is one uniform color [measured: 0.4 at
 #                                least in healthy runs]
-DIVERSITY = 0.2                # of that of real images; less is mode collapse [measured: 0.3 at
+MIN_DIVERSITY = 0.2            # of that of real images; less is mode collapse [measured: 0.3 at
 #                                least in healthy runs by batch 100]
-SATURATED = 0.4                # share of values near -1 or 1 beyond that of real images, relative
+MAX_SATURATION = 0.4           # share of values near -1 or 1 beyond that of real images, relative
 #                                to the rest of these [measured: 0.1 at most in healthy runs]
-IDENTICAL = 0.02               # distance of a real image to the nearest other, in [-1, 1]; less
-#                                means that they are the same [guess]
+MIN_DISTANCE = 0.02            # of a real image to the nearest other, in [-1, 1]; less means that
+#                                they are the same [guess]
 
 
 def target_entropies(args):
-    """Returns {name: the minimum, in nats, that the targets allow} of both parts of D's loss."""
+    """Returns {name: minimum} of both parts of D's loss, in nats: its targets allow no less."""
     real, fake, flip = args.real_labels, args.fake_labels, args.label_flip
     return {"d_loss_real": losses.label_entropy(real, fake, flip),
             "d_loss_fake": losses.label_entropy(fake, real, flip)}
@@ -120,8 +120,9 @@ class StopOnNonFinite(Dump):
         """Returns the advice to start again from the newest checkpoint up to `batch`."""
         checkpoints.wait()
         older = [checkpoint for checkpoint in checkpoints.checkpoints(self.folder)
-                 if int(checkpoint.name) <= batch]
-        is_gan = "discriminator" in self.model.networks  # `weights` takes no checkpoint of others
+                 if checkpoints.batch_of(checkpoint) <= batch]
+        # `weights` does not take checkpoints of a pretraining.
+        is_gan = "discriminator" in self.model.networks
         if older and is_gan:
             return ("start a new run from a checkpoint before the failure, name=another "
                     f"weights={older[-1]}")
@@ -239,20 +240,20 @@ class FailureWatch(StopOnNonFinite):
     def identical_real_images(self):
         if self.args.image_shape[0] == 1:  # rows of bits, of which there are few: they do repeat
             return None
-        if len(self.model.samples) == 1 or self.real.nearest >= IDENTICAL:
+        if len(self.model.samples) == 1 or self.real.nearest >= MIN_DISTANCE:
             return None
         return (f"The real images are nearly identical: the distance of one to the nearest other "
-                f"is {self.real.nearest:.4f}, below {IDENTICAL:g}. There is little to learn from "
-                f"{self.args.data}. Add more images [forcecore 5].")
+                f"is {self.real.nearest:.4f}, below {MIN_DISTANCE:g}. There is little to learn "
+                f"from {self.args.data}. Add more images [forcecore 5].")
 
     def uniform_color(self):
-        if self.samples.contrast >= CONTRAST * self.real.contrast:
+        if self.samples.contrast >= MIN_CONTRAST * self.real.contrast:
             return None
         color = "black" if np.mean(self.model.samples) < -0.9 else "one uniform color"
         ratio = self.samples.contrast / self.real.contrast
         return (f"The samples are {color}: they have {ratio:.2f} of the contrast of real images, "
-                f"below {CONTRAST:g}. G fools D with images that show nothing. Lower both learning "
-                f"rates and {self._new_start_before_trend()}, or start a new run with a deeper D "
+                f"below {MIN_CONTRAST:g}. G fools D with images that show nothing. Lower both "
+                f"learning rates and {self._new_start_before_trend()}, or start a new run with a deeper D "
                 "(discriminator_filters) [forcecore 5; cartoon 4].")
 
     def mode_collapse(self):
@@ -262,7 +263,7 @@ class FailureWatch(StopOnNonFinite):
         if self.real.nearest:  # 0 where real images have duplicates
             ratios.append(self.samples.nearest / self.real.nearest)
         diversity = min(ratios, default=1.0)
-        if len(self.model.samples) == 1 or diversity >= DIVERSITY:
+        if len(self.model.samples) == 1 or diversity >= MIN_DIVERSITY:
             return None
         remedies = [f"Lower both learning rates and {self._new_start_before_trend()}"]
         if self._supports("feature_matching"):
@@ -271,11 +272,11 @@ class FailureWatch(StopOnNonFinite):
         if self._supports("minibatch_kernels") and not penalized:
             remedies.append("set minibatch_kernels=100 in a new run")
         return (f"The samples are too similar, {diversity:.2f} times as diverse as real images, "
-                f"below {DIVERSITY:g}: mode collapse. {', or '.join(remedies)} [scratch 3].")
+                f"below {MIN_DIVERSITY:g}: mode collapse. {', or '.join(remedies)} [scratch 3].")
 
     def saturated_samples(self):
         excess = self.samples.saturation - self.real.saturation
-        if excess <= SATURATED * (1 - self.real.saturation):
+        if excess <= MAX_SATURATION * (1 - self.real.saturation):
             return None
         return (f"The samples are saturated: {self.samples.saturation:.0%} of their values are "
                 f"near -1 or 1, where tanh hardly has a gradient, against "
@@ -305,9 +306,10 @@ class FailureWatch(StopOnNonFinite):
         if args.g_objective == "saturating":
             remedies.append("g_objective=non_saturating [ganhacks 2]")
         if args.batch_norm in ("none", "discriminator") and self._supports("batch_norm"):
+            # A D with one of these wants no batch norm.
             bounded = (args.gradient_penalty or args.spectral_norm
                        or args.r1_weight >= validation.LARGE_R1)
-            batch_norm = "generator" if bounded else "both"  # these want a D without it
+            batch_norm = "generator" if bounded else "both"
             remedies.append(f"batch_norm={batch_norm} in a new run [kmualim 10]")
         remedies.append("a lower d_learning_rate, or instance_noise=0.1 [ganhacks 13]")
         return (f"G's gradient norm is {norm:.1g}, below {GRADIENT_NORM_VANISHES:g}: G learns "
