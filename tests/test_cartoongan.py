@@ -331,6 +331,23 @@ def test_a_step_logs_what_it_announces(small):
     assert int(gan.batch) == 1
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_step_in_half_precision_is_near_that_in_float32(small, precision):
+    """All terms of G's loss are compared, of the networks and losses of Cartoon64."""
+    changes = dict(
+        u_net=True, spectral_norm=True, style_weight=0.1, color_weight=0.1, variation_weight=0.1,
+        restoration_weight=0.1, ema_decay=0.0)
+    batch = make_batch()
+    expected = models.build(small(**changes)).train_step(batch)
+    gan = models.build(small(precision=precision, **changes))
+    kernels = weights_of(gan.generator)
+    logs = gan.train_step(batch)
+    for name in expected:
+        if not name.endswith("_norm"):
+            assert float(logs[name]) == pytest.approx(float(expected[name]), rel=0.02), name
+    assert not are_equal(kernels, weights_of(gan.generator))  # no overflow, so G has learned
+
+
 def test_each_term_is_logged_if_it_has_a_weight(small):
     args = small(
         content_weight=0.0, style_weight=0.1, color_weight=0.1, variation_weight=0.1,

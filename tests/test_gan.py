@@ -878,14 +878,18 @@ def sketch(here, monkeypatch):
         pretrain_batches=4, batches=4, dump_every=2, batch_size=4, grid=(2, 2))
 
 
-def test_photos_of_any_size_are_translated(sketch):
-    Image.new("RGB", (33, 21), "red").save("mine.jpg")
+def test_photos_of_any_size_are_translated(sketch, here):
+    (here / "mine").mkdir()
+    sizes = np.random.default_rng(0).integers(1, 100, [100, 2]).tolist()
+    for number, size in enumerate(sizes):
+        Image.new("RGB", size, "red").save(f"mine/{number:03d}.jpg")
     data.make(sketch)
     save_run(sketch, 2)
-    args = constants.override(sketch, generate_count=5, generate_from="mine.jpg")
+    args = constants.override(sketch, generate_count=100, generate_from="mine/*.jpg")
     folder = gan.generate(args)
     assert folder == pathlib.Path("runs/cartoon64/generated/000002")
-    assert Image.open(folder / "mine.png").size == (33, 21)
+    for number, (columns, rows) in enumerate(sizes):
+        assert Image.open(folder / f"{number:03d}.png").size == (columns, rows)
 
 
 def test_scored_images_of_a_translation_are_of_test_photos(sketch):
