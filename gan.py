@@ -405,8 +405,8 @@ def _hint_on_photos(args):
     """Returns how to use other photos and cartoons than toy scenes, "" if no photos are used."""
     if not args.photos:
         return ""
-    return (f" For your own images: python gan.py {constants.preset_name(args)} "
-            "images='my-cartoons/*' photos='my-photos/*' data=my-cartoons.hdf5 name=my-cartoons")
+    return (" For your own images: python gan.py CartoonPhotos images='my-cartoons/*' "
+            "photos='my-photos/*'")
 
 
 def check_verbs(args, verbs):

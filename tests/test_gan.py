@@ -633,6 +633,7 @@ def test_embedded_dataset_that_is_made_is_announced(here, tiny, capsys):
     _, command = first.split("gan.py ")
     own, verbs = constants.parse(shlex.split(command))
     assert (own.images, own.photos) == ("my-cartoons/*", "my-photos/*") and not verbs
+    assert constants.preset_name(own) == "CartoonPhotos"
     assert own.data != args.data and own.name != args.name
     gan.prepare_data(args)
     assert "There is no" not in capsys.readouterr().out
