@@ -239,15 +239,11 @@ class ToyFaces(Args):
     generator_extra_filters = (16,)
     discriminator_filters = (16, 32, 64, 128)
     flip = False                  # half of the toy faces are already mirrored
-    augment = "color,translation,cutout"
-    r1_weight = 0.0
-    ema_decay = 0.995             # its run is short
-    batch_size = 32               # more, smaller steps help a short run
-    #                               [guess: one trial of 1,500 batches]
-    real_labels = (0.9, 1.0)      # [forcecore gan.py]; D won with one-sided targets
-    #                               [guess: trials of 700 batches]
-    fake_labels = (0.0, 0.1)      # [forcecore gan.py]
-    batches = 4000
+    augment = ""                  # with color and translation 261 of the 384 modes remain, without
+    #                               them 376 [measured]
+    batch_size = 16               # more, smaller steps help a short run [measured: 32]
+    ema_decay = 0.999             # hides some of the checkerboard [measured: .998]
+    batches = 6000
 
 
 class Mnist28(Args):
