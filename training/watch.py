@@ -28,7 +28,7 @@ D_LOSS_NEAR_0 = 0.02           # above the minimum that D's targets allow; less 
 #                                healthy runs on toy faces, 0.15 on real ones]
 D_LOSS_ZONE = (0.05, 0.2)      # above that minimum: healthy, "near 0.1" [forcecore 5]
 G_LOSS_ZONE = (1.0, 4.0)       # healthy [forcecore 5]
-G_LOSS_RISING = 3.0            # a G loss that rises beyond, to 3 to 8, diverged [forcecore 5]
+G_LOSS_RISING = 3.0            # if G's loss rises above it, the run has diverged [forcecore 5]
 G_LOSS_FALLING = 0.69          # ln 2: D takes most generated images for real below [ganhacks 10]
 TREND = 1.5                    # rising or falling: by this factor over three windows [measured]
 LOSS_DIVERGED = 15.0           # a loss that stays above does not come back [forcecore 5]
@@ -253,8 +253,8 @@ class FailureWatch(StopOnNonFinite):
         ratio = self.samples.contrast / self.real.contrast
         return (f"The samples are {color}: they have {ratio:.2f} of the contrast of real images, "
                 f"below {MIN_CONTRAST:g}. G fools D with images that show nothing. Lower both "
-                f"learning rates and {self._new_start_before_trend()}, or start a new run with a deeper D "
-                "(discriminator_filters) [forcecore 5; cartoon 4].")
+                f"learning rates and {self._new_start_before_trend()}, or start a new run with a "
+                "deeper D (discriminator_filters) [forcecore 5; cartoon 4].")
 
     def mode_collapse(self):
         ratios = []
