@@ -359,8 +359,8 @@ class Cartoon64(Cartoon256):
 
     G begins with the photo itself and has no first phase, D sees colors and contrast. G also learns
     to restore degraded cartoons, and Gram matrices of a fixed random network describe the style.
-    Nothing is downloaded. It learns on toy scenes, whose true drawings `evaluate` compares. For your
-    own images see `CartoonPhotos`.
+    Nothing is downloaded. It learns on toy scenes, whose true drawings `evaluate` compares. For
+    your own images see `CartoonPhotos`.
     """
     name = "cartoon64"
     images = "toyscenes"
