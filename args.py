@@ -256,7 +256,8 @@ class Mnist28(Args):
     augment = ""                  # 60,000 digits are too many to memorize
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
     generator_extra_filters = (64,)
-    discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
+    discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0 has a
+    #                                             distance of 5.2 instead of 4.3 [measured]
     batch_size = 16               # 4,000 batches of 32 have a distance of 5.8, these 4.3 [measured]
     batches = 8000
     features = "classifier"
