@@ -167,8 +167,9 @@ def test_failures_of_samples_are_reported(watched, samples, expected):
 
 
 @pytest.mark.parametrize("losses, expected", [
-    # The minimum with labels in (0.9, 1) and (0, 0.1) is the entropy of 0.05, 0.1985 nats.
-    ([{"d_loss_real": 0.2, "d_loss_fake": 0.2}], "D's loss is near 0, 0.00[12] above the minimum"),
+    # The minima with labels of 0.9 and 0 are the entropy of 0.9, 0.3251 nats, and 0.
+    ([{"d_loss_real": 0.329, "d_loss_fake": 0.0}],
+     "D's loss is near 0, 0.002 above the minimum"),
     ([{"g_loss": 15.1}], "g_loss is 15.1, above 15: the run cannot recover"),
     ([{"g_loss": 16.0, "d_loss_real": 17.0}], "d_loss_real is 17.0 and g_loss is 16.0, above 15"),
     ([{"g_loss": 3.0}, {"g_loss": 4.0}, {"g_loss": 4.6}], "rising, 4.60, from 3.00 200 batches"),
