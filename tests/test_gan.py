@@ -854,7 +854,7 @@ def test_digits_are_trained_generated_and_scored(here, monkeypatch):
         dump_every=2, batches=4, generate_count=3, evaluate_count=20)
     gan.main(args, ["train_gan", "generate", "evaluate"])
     run = here / "runs/mnist28"
-    assert image(run / "generated/000004/00002.png").shape == (28, 28)
+    assert image(run / "generated/000004/2/00002.png").shape == (28, 28)
     scores = evaluation.read_scores(run)["000004"]
     assert {"kl_classifier_20", "modes_classifier_20"} <= scores.keys()
 
