@@ -881,6 +881,7 @@ def _open_dataset(args, path, name):
     with _hdf5_errors(path):
         dataset = file[name]  # raises an error if it is faces that are missing
         shape, dtype = dataset.shape, dataset.dtype
+        truncated = _is_truncated(dataset, path)
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` must be that of the images in `data`. Set it to "
                          f"{shape[1:]}, or make the file again with python data.py. Received: "
@@ -888,7 +889,25 @@ def _open_dataset(args, path, name):
     if dtype not in ("uint8", "float32"):
         raise ValueError("`data` must hold images as uint8 or float32. Make it again with: python "
                          f"data.py. Received: data={path} with {dtype}")
+    if truncated:
+        raise ValueError("`data` must be a complete HDF5 file. Make it again with: python data.py. "
+                         f"Received: data={path}, in which images are missing")
     return dataset
+
+
+def _is_truncated(dataset, path):
+    """Returns whether images are missing: never written, or cut off at the end of the file.
+
+    The images themselves are not read.
+    """
+    if dataset.id.get_create_plist().get_nfilters():
+        return False  # compressed: its size is not known
+    if dataset.id.get_storage_size() < dataset.nbytes:
+        return True
+    offset = dataset.id.get_offset()
+    if offset is None:
+        return False  # in chunks, each of which has an offset of its own
+    return offset + dataset.nbytes > os.path.getsize(path)
 
 
 def open_labels(args):

@@ -161,6 +161,14 @@ def test_a_truncated_dataset_is_refused_when_it_is_opened(here, dataset):
             data.open_images(args)
 
 
+def test_a_dataset_with_missing_images_is_refused_when_it_is_opened(here, dataset):
+    args, _ = dataset
+    with h5py.File("data.hdf5", "r+") as file:
+        file["faces"].resize(30, axis=0)
+    with pytest.raises(ValueError, match="`data`.*missing"):
+        data.open_images(args)
+
+
 def test_labels_that_do_not_fit_the_images_are_refused(here, dataset):
     args, _ = dataset
     with h5py.File("data.hdf5", "r+") as file:
