@@ -24,8 +24,8 @@ GRADIENT_NORM_EXPLODES = 100.0  # "things are screwing up" above [ganhacks 10; m
 GRADIENT_NORM_VANISHES = 1e-3  # G learns nothing below [measured: 12 at least in healthy runs]
 
 D_LOSS_NEAR_0 = 0.02           # above the minimum that D's targets allow; less is "near 0"
-#                                [ganhacks 10; measured: 0.005 and 0.007 where D wins; 0.024 and
-#                                more in healthy runs on toy faces, 0.15 on real ones]
+#                                [ganhacks 10; measured: 0.005 and 0.007 where D wins; just
+#                                above in a healthy run on toy faces, 0.15 on real ones]
 D_LOSS_ZONE = (0.05, 0.2)      # above that minimum: healthy, "near 0.1" [forcecore 5]
 G_LOSS_ZONE = (1.0, 4.0)       # healthy [forcecore 5]
 G_LOSS_RISING = 3.0            # if G's loss rises above it, the run has diverged [forcecore 5]
