@@ -181,7 +181,7 @@ class Args:
     g_learning_rate = 4e-4        # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
     ema_decay = 0.998             # of the averaged generator, 0.0 = off [Karras 2018 s6]; .9978 by
-    #                               StyleGAN2's rule; .995 is ahead until batch 5,000 [measured]
+    #                               StyleGAN2's rule; .995 is ahead until batch 7,500 [measured]
 
     # ---- the run
     name = "anime64"              # of the run folder, runs/<name>
