@@ -21,7 +21,7 @@ import sys
 
 VERBS = ("pretrain_gen", "train_gan", "generate", "evaluate")
 
-# With both at these defaults and no such files, gan.py trains on toy faces instead of failing.
+# If `images` and `data` have these defaults and neither exists, gan.py trains on toy faces.
 DEFAULT_IMAGES = "animeface-character-dataset/thumb/*/*"
 DEFAULT_DATA = "data.hdf5"
 
@@ -81,6 +81,8 @@ def _check_constant(name, value):
     for number in numbers:
         if number < minimum:
             raise ValueError(f"`{name}` must be at least {minimum}. Received: {name}={value!r}")
+        if name == "seed" and number >= 2 ** 32:
+            raise ValueError(f"`seed` must be below 2**32. Received: seed={value!r}")
         if name in AT_MOST_1 and number > 1:
             raise ValueError(f"`{name}` must be at most 1. Received: {name}={value!r}")
         if name in BELOW_1 and number >= 1:
@@ -97,7 +99,8 @@ class Args:
     data = DEFAULT_DATA           # what data.py writes; a glob reads several [forcecore data.py]
     image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
     crop = "center"               # center crops, squash distorts [forcecore data.py squashes]
-    dataset_size = 0              # number of images to use, 0 = all
+    dataset_size = 0              # number of images to use, 0 = all; 0 = 10,000 toy faces or even
+    #                               numbers, 2,000 toy scenes
     conditional = False           # AC-GAN; the label is the image's folder name [ganhacks 12]
     test_fraction = 0.1           # share of the images kept from training, for the scores [guess]
     flip = True                   # mirror a random half: faces have no handedness [guess]
@@ -133,7 +136,8 @@ class Args:
     loss = "cross_entropy"        # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
     g_objective = "non_saturating"  # maximize log D(G(z)) [ganhacks 2]; saturating:
     #                                 minimize log(1 - D(G(z))) [Goodfellow 2014]
-    d_updates = "joint"           # of real and fake at once [scratch 1]; apart [forcecore gan.py]
+    d_updates = "joint"           # one, of real and fake images [scratch 1]; apart: one of each
+    #                               [forcecore gan.py]
     g_step_moves_d = False        # the original's defect: G's update trains D too [forcecore]
     warmup_batches = 0            # D learns alone: 0 [kmualim 2]; 20, 100 [forcecore gan.py]
     augment = "translation"       # of all images D sees; "" = off. With color and cutout
@@ -150,9 +154,9 @@ class Args:
     gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.02              # keeps D's gradients small; 0.0 = off [measured]; 0.0128 by
     #                               StyleGAN2's rule; 10.0 [Mescheder 2018]
-    r1_every = 10                 # interval of R1 in batches, by which its weight is multiplied, as
-    #                               it costs half a step [guess; 4 and 8: measured]; 16 [Karras 2019
-    #                               appendix B]
+    r1_every = 10                 # batches from one R1 to the next, as it costs half a step. The
+    #                               weight is multiplied by it [guess; 4 and 8: measured];
+    #                               16 [Karras 2019 appendix B]
     adversarial_weight = 1.0      # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
 
     # ---- further terms of CartoonGAN's G, 0.0 = off. Content and style are relative here, so the
@@ -468,6 +472,7 @@ class PyTorchExample(Args):
     """The recipe and networks of pytorch/examples' DCGAN, for comparison.
 
     The example initializes the scales of batch norm with N(1, 0.02); here they start at 1.
+    PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
     """
     name = "pytorch-example"
     flip = False
@@ -479,7 +484,6 @@ class PyTorchExample(Args):
     augment = ""
     r1_weight = 0.0
     real_labels = (1.0, 1.0)
-    batch_size = 128
     d_learning_rate = 2e-4
     g_learning_rate = 2e-4
     ema_decay = 0.0
@@ -556,6 +560,8 @@ def _unknown_argument(argument, verbs):
     names = list(presets()) + list(verbs)
     nearest = difflib.get_close_matches(argument, names, n=1)
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
+    if argument in presets():
+        hint = f"Put {argument} first. "
     return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
                       f"{hint}Received: {argument}")
 
@@ -567,7 +573,7 @@ def _parse_value(name, text):
         return text
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         raise ValueError(f"`{name}` must be a Python literal of type {type(default).__name__}, "
                          f"such as {default!r}. Received: {name}={text}") from None
 
@@ -587,4 +593,4 @@ def run_script(main, verbs=(), *errors):
     except (ValueError, OSError, *errors) as error:
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"\n{script}: interrupted. Run the same command again to resume.")
+        sys.exit(f"\n{script}: interrupted. Run the same command again.")

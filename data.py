@@ -55,8 +55,8 @@ IDX_IMAGES = 0x00000803       # the first four bytes of an IDX file of uint8 ima
 IDX_LABELS = 0x00000801       # the first four bytes of an IDX file of uint8 labels [MNIST]
 IN_MEMORY = 2 ** 24           # bytes: datasets up to this size are kept in memory [guess]
 OVERHEAD = 100                # bytes of the HDF5 file per image, beside its pixels [measured]
-PHOTO_STREAM = (1, 1, 1)      # appended to the seeds of the photos' order, which are then longer
-#                               than any seed of the images' order: no two are the same
+PHOTO_STREAM = (1, 1, 1)      # appended to the seeds of the photos' order, so that none of them
+#                               is a seed of the images' order
 MIN_TRANSLATED = 16           # pixels per side: the networks pad a photo by reflection
 
 
@@ -858,10 +858,10 @@ def open_images(args, name="faces"):
     count = min(total, args.dataset_size or total)
     training, test = split(args, count)
     if len(training) < args.batch_size:
-        raise ValueError("`batch_size` must be at most the number of training images. Lower it, or "
-                         f"use more images. Received: batch_size={args.batch_size}, "
+        raise ValueError(f"`batch_size` must be at most the number of training {name}. Lower it, "
+                         f"or use more {name}. Received: batch_size={args.batch_size}, "
                          f"test_fraction={args.test_fraction}, dataset_size={args.dataset_size}, "
-                         f"data={args.data} with {total} images")
+                         f"data={args.data} with {total} {name}")
     if name == "photos" and not len(test):
         raise ValueError("`test_fraction` must leave test photos, for the samples. Raise it, or "
                          f"use more photos. Received: test_fraction={args.test_fraction}, "

@@ -107,19 +107,21 @@ def train_gan(args):
             load_weights(gan.generator, pretrained)
             if gan.generator_ema:
                 gan.generator_ema.set_weights(gan.generator.get_weights())
-        fit(args, gan, folder, args.batches, CALLBACKS)
+        fit(args, gan, folder, args.batches, CALLBACKS,
+            hint=" To train for longer, raise `batches`.")
     return gan
 
 
-def fit(args, model, folder, batches, callback_classes):
+def fit(args, model, folder, batches, callback_classes, hint=""):
     """Trains `model` until it has learned `batches`. The callbacks write to `folder`.
+
+    If it has learned them already, a line says so, and ends with `hint`.
 
     Ctrl-C and SIGTERM finish the batch, save it, and end the process.
     """
     start = int(model.batch.numpy())
     if start >= batches:
-        print(f"{folder} has already learned all {batches} batches. To train for longer, set "
-              f"`batches`, such as batches={2 * batches}.")
+        print(f"{folder} has already learned all {batches} batches.{hint}")
         return
     print(f"{folder}: batch {start + 1} to {batches}")
     if devices.reduced("MEAN", start) != start:
@@ -265,8 +267,8 @@ def evaluate(args, real=None):
     A checkpoint that has scores of this count and these features keeps them. Prints which one has
     the lowest Frechet distance. Writes runs/<name>/scores.csv (the first row has the scores of real
     images), scores.png, and neighbours.png: the 16 generated images nearest to a training image,
-    each beside it. Toy scenes are compared with their true drawings too; the row "photos" has the
-    scores of the photos as they are.
+    each beside it, of the checkpoint scored last. Toy scenes are compared with their true drawings
+    too; the row "photos" has the scores of the photos as they are.
 
     Args:
         args: the constants, a class of args.py.
@@ -399,6 +401,9 @@ def prepare_data(args):
                     data.make(args)
                     return
     print(f"{args.data}, made from {source}")
+    crop = origin.get("crop", args.crop)
+    if crop != args.crop:
+        print(f"crop={args.crop} has no effect: {args.data} was made with crop={crop}")
 
 
 def _hint_on_photos(args):

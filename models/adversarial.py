@@ -159,7 +159,8 @@ class GAN(keras.Model):
                 d.trainable_variables)
 
         # (2) Update G: maximize log D(G(z)).
-        # G's tape goes on recording. The scope discards changes of D's state, as moving averages.
+        # G's tape goes on recording. The scope discards changes of D's state, such as its moving
+        # averages.
         with g_tape, keras.StatelessScope():
             fake_view = self.view(fake, Purpose.SECOND_VIEW)  # augmented anew
             if args.feature_matching:
@@ -209,7 +210,10 @@ class GAN(keras.Model):
             fake, self.args.replay_fraction, self.batch, self.seed(Purpose.REPLAY))
 
     def discriminator_loss(self, real_logits, fake_logits):
-        """Returns the two parts of D's loss, on real images and on fakes."""
+        """Returns the two parts of D's loss, on real images and on fakes.
+
+        With `d_updates=apart` each part has an update of its own, and this method is not used.
+        """
         return self._loss_on_real(real_logits), self._loss_on_fake(fake_logits)
 
     def generator_loss(self, real_logits, fake_logits):
@@ -301,8 +305,8 @@ class GAN(keras.Model):
     def _terms_on_fake(self, real, fake):
         """Returns further terms of D's loss on fakes.
 
-        D minimizes the mean of both parts of its loss, where papers take the sum. A penalty belongs
-        to one part, so that all of D's loss, penalties included, is half of the papers'.
+        Papers add up the two parts of D's loss, here D minimizes their mean. A penalty belongs to
+        one part, so it is halved too.
         """
         if not self.args.gradient_penalty:
             return []

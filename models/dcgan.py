@@ -59,7 +59,8 @@ def build_discriminator(args, classes=0):
     """Builds D, which maps images [batch, *image_shape] in [-1, 1] to logits [batch, 1].
 
     Logits are high for real images. With classes they are [batch, 1 + classes]: the logits of the
-    classes follow [Odena 2017]. Images may have any number of rows and columns.
+    classes follow [Odena 2017]. `image_shape` may have any number of rows and
+    columns.
     """
     images = keras.Input(args.image_shape, name="images")
     x = _convolutions(images, args)
@@ -81,7 +82,9 @@ def build_encoder(args, classes=0):
 
 
 def upsample(x, args, filters, **options):
-    """Doubles rows and columns. Only transposed convolutions can leave checkerboards [cartoon 3].
+    """Doubles rows and columns.
+
+    Transposed convolutions and pixel shuffle can leave checkerboards [cartoon 3; measured].
     """
     options["padding"] = "same"
     options["kernel_initializer"] = initializer(args)

@@ -1,4 +1,4 @@
-"""The networks whose features are compared: of scores, and of the content and style of images."""
+"""Networks that extract features: for scores, and for losses of content and style."""
 import pathlib
 import typing
 

@@ -34,7 +34,7 @@ def slerp(start, end, fractions):
     start_length, end_length = np.linalg.norm(start), np.linalg.norm(end)
     cosine = np.clip(np.dot(start / start_length, end / end_length), -1, 1)
     angle = np.arccos(cosine)
-    if np.sin(angle) < 1e-6:  # same or opposite directions: no great circle is the shortest
+    if np.sin(angle) < 1e-6:  # same or opposite directions: the great circle is not unique
         return lerp(start, end, fractions)
     fractions = np.asarray(fractions, "float32")[:, None]
     from_start = np.sin((1 - fractions) * angle) * start / start_length

@@ -78,7 +78,7 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     Sigma is estimated by one step of the power method per training pass, kept in `u`, and the
     gradient passes through it. Keras' own layer overwrites the kernel instead, so that its
-    gradient ignores sigma. Computed in float32.
+    gradient ignores sigma. Sigma is computed in float32.
 
     Args:
         layer: a Conv2D or Dense layer.

@@ -126,6 +126,8 @@ def test_string_is_taken_as_it_is():
     (["batches", "=", "5"], "batches"),
     (["train"], "train"),
     (["batches=many"], "batches=many"),
+    (["batches={[]: 1}"], "batches={[]: 1}"),
+    (["seed=4294967296"], "seed=4294967296"),  # Keras takes seeds below 2**32
     (["batches=__import__('os')"], "batches=__import__"),
     (["bathces=5"], "bathces='5'"),
 ])
@@ -133,6 +135,11 @@ def test_unknown_argument_is_refused(arguments, received):
     with pytest.raises(ValueError) as error:
         parse(arguments)
     assert f"Received: {received}" in str(error.value)
+
+
+def test_preset_behind_a_verb_is_refused_with_its_place():
+    with pytest.raises(ValueError, match="Put ToyFaces first"):
+        parse(["train_gan", "ToyFaces"])
 
 
 def test_a_script_without_verbs_refuses_them():

@@ -34,7 +34,7 @@ def untrained_fit(monkeypatch):
     """Makes gan.fit leave the model as it is, so that only what surrounds it happens."""
     fitted = []
 
-    def fit(args, model, folder, batches, callback_classes):
+    def fit(args, model, folder, batches, callback_classes, hint=""):
         fitted.append((folder, batches))
 
     monkeypatch.setattr(gan, "fit", fit)
@@ -86,7 +86,7 @@ def test_resume_skips_a_corrupt_checkpoint_and_continues_bit_for_bit(
 def test_finished_run_is_left_as_it_is(trained, tiny, capsys):
     before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
     assert int(gan.train_gan(tiny()).batch) == 4
-    assert "already learned all 4 batches" in capsys.readouterr().out
+    assert "already learned all 4 batches. To train" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
 
 
@@ -658,6 +658,16 @@ def test_data_of_other_images_is_neither_used_nor_overwritten(here):
             gan.prepare_data(constants.override(constants.Args, **changes))
     assert pathlib.Path("data.hdf5").read_bytes() == before
     gan.prepare_data(constants.Args)
+
+
+def test_another_crop_than_that_of_data_is_reported(here, capsys):
+    os.mkdir("mine")
+    Image.new("RGB", (64, 64)).save("mine/face.png")
+    data.make(constants.override(constants.Args, images="mine/*"))
+    gan.prepare_data(constants.Args)
+    assert "crop" not in capsys.readouterr().out
+    gan.prepare_data(constants.override(constants.Args, crop="squash"))
+    assert "was made with crop=center" in capsys.readouterr().out
 
 
 def test_data_of_unknown_images_is_not_overwritten(here, tiny):

@@ -498,8 +498,8 @@ def check_generate_class(args, names):
 def label_of(args, checkpoint):
     """Returns the name under which the images and scores of a checkpoint are kept.
 
-    It is the number of its batch. Checkpoints of another run have their path as a name, and a
-    `seed` other than the run's is appended.
+    It is the number of its batch; for a checkpoint of another run, its path. A `seed` other than
+    the run's is appended.
     """
     run = run_folder(args)
     here = pathlib.Path.cwd()

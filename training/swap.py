@@ -37,9 +37,9 @@ class SwapCheckpoints(keras.callbacks.Callback):
     """Replaces G or D by an older checkpoint of itself, every `swap_every` batches for `swap_for`.
 
     Which one follows from (seed, batch). It is frozen: its optimizer has a learning rate of 0, and
-    what is updated otherwise, such as moving averages, is set back after each batch. The current
-    weights, those of the averaged generator and the optimizer are back before each dump, so that
-    a run can be resumed in the middle of a swap.
+    what is updated otherwise, such as moving averages, is set back before the next batch.
+    Before each dump the current weights, those of the averaged generator too, and the optimizer are
+    restored, so that a run can be resumed in the middle of a swap.
 
     Must be the first callback.
 
