@@ -154,7 +154,7 @@ def test_pretrained_generator_starts_the_training(toys, tiny):
     kernels = (initial.generator.weights[0], pretrained.generator.weights[0])
     assert (kernels[0].numpy() != kernels[1].numpy()).any()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan, "fit", lambda *arguments: None)
+        patch.setattr(gan, "fit", lambda *arguments, **options: None)
         started = gan.train_gan(args)
     assert_same_weights(started.generator, pretrained.generator)
     assert_same_weights(started.generator_ema, pretrained.generator)
