@@ -858,10 +858,11 @@ def open_images(args, name="faces"):
     count = min(total, args.dataset_size or total)
     training, test = split(args, count)
     if len(training) < args.batch_size:
-        raise ValueError(f"`batch_size` must be at most the number of training {name}. Lower it, "
-                         f"or use more {name}. Received: batch_size={args.batch_size}, "
+        kind = "photos" if name == "photos" else "images"
+        raise ValueError(f"`batch_size` must be at most the number of training {kind}. Lower it, "
+                         f"or use more {kind}. Received: batch_size={args.batch_size}, "
                          f"test_fraction={args.test_fraction}, dataset_size={args.dataset_size}, "
-                         f"data={args.data} with {total} {name}")
+                         f"data={args.data} with {total} {kind}")
     if name == "photos" and not len(test):
         raise ValueError("`test_fraction` must leave test photos, for the samples. Raise it, or "
                          f"use more photos. Received: test_fraction={args.test_fraction}, "

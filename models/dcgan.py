@@ -59,8 +59,7 @@ def build_discriminator(args, classes=0):
     """Builds D, which maps images [batch, *image_shape] in [-1, 1] to logits [batch, 1].
 
     Logits are high for real images. With classes they are [batch, 1 + classes]: the logits of the
-    classes follow [Odena 2017]. `image_shape` may have any number of rows and
-    columns.
+    classes follow [Odena 2017]. `image_shape` may have any number of rows and columns.
     """
     images = keras.Input(args.image_shape, name="images")
     x = _convolutions(images, args)

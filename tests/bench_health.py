@@ -4,9 +4,9 @@
     python tests/bench_health.py data=data.hdf5 runs=healthy batches=1500
 
 Each run has 300 batches, if not set otherwise, of the preset ToyFaces: networks with a quarter of
-the filters. Without `data` it is trained on toy faces. `runs` chooses those whose
-name contains it, and `folder` keeps the run folders. A failure counts as found where one of the
-watch's lines has the text that is expected of it.
+the filters. Without `data` it is trained on toy faces. `runs` chooses those whose name contains it,
+and `folder` keeps the run folders. A failure counts as found where one of the watch's lines has the
+text that is expected of it.
 """
 import contextlib
 import io
