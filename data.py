@@ -1157,17 +1157,16 @@ def photos_to_translate(args):
 def _png_names(paths):
     """Returns the name of the PNG file for each photo: its path below the folder that all share.
 
-    a.jpg becomes a.png. If there is an a.jpg and an a.bmp, they become a.jpg.png and a.bmp.png.
+    a.jpg becomes a.png. If two photos would have one name, such as a.jpg and a.bmp, all of them
+    keep their endings: a.jpg.png, a.bmp.png.
     """
     paths = [os.path.abspath(path) for path in paths]
     shared = os.path.commonpath([os.path.dirname(path) for path in paths])
     relative = [os.path.relpath(path, shared) for path in paths]
     stems = [os.path.splitext(path)[0] for path in relative]
-    uses = collections.Counter(stems)
-    names = []
-    for path, stem in zip(relative, stems):
-        names.append(f"{stem}.png" if uses[stem] == 1 else f"{path}.png")
-    return names
+    if len(set(stems)) < len(stems):
+        stems = relative
+    return [f"{stem}.png" for stem in stems]
 
 
 def translate_photos(args, function, multiple, folder):
