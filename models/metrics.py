@@ -335,7 +335,8 @@ def scores(generated, train, test, true_classes=None, inception=False):
     Returns:
         {name: float}: fd, kid, precision, recall, density, coverage and memorization, see the
         functions above; diversity, the mean distance of two generated images, by their features;
-        checkerboard, relative to that of the test images; with classes also modes and kl.
+        checkerboard, relative to that of the test images, unless theirs is 0, as in images that
+        were enlarged by repeating their pixels; with classes also modes and kl.
     """
     scale = 1.0
     if not inception:
@@ -350,7 +351,9 @@ def scores(generated, train, test, true_classes=None, inception=False):
     # 1,000 images at most, as the number of pairs grows with the square [guess].
     found["diversity"] = float(distances(generated.features[:1000]).mean())
     found["memorization"] = memorization(to_train, test_to_train)
-    found["checkerboard"] = checkerboard(generated.images) / checkerboard(test.images)
+    real_checkerboard = checkerboard(test.images)
+    if real_checkerboard > 0:
+        found["checkerboard"] = checkerboard(generated.images) / real_checkerboard
     if generated.classes is not None:
         found["modes"], found["kl"] = modes(generated.classes, true_classes)
     return found
