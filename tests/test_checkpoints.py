@@ -183,10 +183,18 @@ def test_constants_that_do_not_touch_the_mathematics_may_change(here, tiny):
     changes = {"data": "other.hdf5", "batches": 9, "dump_every": 1, "keep_checkpoints": 1,
                "keep_every": 5, "generate_count": 1, "generate_class": "x", "generate_from": "x",
                "evaluate_count": 20, "features": "classifier", "checkpoint": "best"}
-    assert changes.keys() == checkpoints.MAY_DIFFER
+    assert changes.keys() == checkpoints.MAY_DIFFER - {"name"}
     with open_run(tiny(**changes)) as run:
         record = json.loads((run / "args.json").read_text())
     assert record["constants"]["batches"] == 9
+
+
+def test_run_folder_may_be_renamed(here, tiny):
+    begin(tiny(name="before"))
+    os.rename("runs/before", "runs/after")
+    with open_run(tiny(name="after")) as run:
+        assert json.loads((run / "args.json").read_text())["constants"]["name"] == "after"
+    assert chosen(tiny(name="after")) == ["runs/after/weights/000002"]
 
 
 @pytest.mark.parametrize("name", ["dump_every", "keep_checkpoints", "keep_every"])

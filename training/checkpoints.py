@@ -18,10 +18,11 @@ try:
 except ImportError:  # Windows: there two processes on one run are not kept apart
     fcntl = None
 
-# Constants that may change when a run is resumed: they do not change what is learned. `data` may
-# move, as the fingerprint identifies its images.
-MAY_DIFFER = {"data", "batches", "dump_every", "keep_checkpoints", "keep_every", "generate_count",
-              "checkpoint", "generate_class", "generate_from", "evaluate_count", "features"}
+# Constants that may change when a run is resumed: they do not change what is learned. The run folder
+# and `data` may be renamed: the fingerprint identifies the images.
+MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_checkpoints", "keep_every",
+              "generate_count", "checkpoint", "generate_class", "generate_from", "evaluate_count",
+              "features"}
 # Constants that may also differ for `generate` and `evaluate`.
 MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile"}
 # Constants that the images of a checkpoint depend on, beside its weights.
