@@ -557,6 +557,11 @@ def _validate(args):
     if glob.has_magic(args.data):
         raise ValueError("`data` must be the name of a single file in order to be written. "
                          f"Received: data={args.data}")
+    # A file with the usual ending may be replaced even if it is corrupt.
+    may_be_replaced = args.data.endswith(".hdf5") or h5py.is_hdf5(args.data)
+    if os.path.exists(args.data) and not may_be_replaced:
+        raise ValueError("`data` must be a new file, or an HDF5 file, which is replaced. "
+                         f"Received: data={args.data}, which is not one")
     if args.photos and args.image_shape[2] != 3:
         raise ValueError("`photos` is incompatible with `image_shape`: photos have 3 channels. "
                          f"Received: photos={args.photos}, image_shape={args.image_shape}")
@@ -877,8 +882,8 @@ def _open_dataset(args, path, name):
         is_missing = name not in file
     if is_missing and name != "faces":
         raise ValueError("`photos` is incompatible with `data`: it was made without photos. Make "
-                         "it again with python data.py, or name another file. "
-                         f"Received: photos={args.photos}, data={path}")
+                         "it again with python data.py, or name another file. Received: "
+                         f"photos={args.photos}, data={path}, which has no dataset {name}")
     with _hdf5_errors(path):
         dataset = file[name]  # raises an error if it is faces that are missing
         shape, dtype = dataset.shape, dataset.dtype
@@ -1078,6 +1083,7 @@ def load(args, start=0, shares=1, mine=(0,)):
         signature = (signature, tf.TensorSpec((count,), "int32"))
     if args.photos:
         open_images(args, "photos")
+        open_images(args, "smoothed")
         signature = (signature, signature, signature)
     batches = functools.partial(iterate, args, start, args.conditional, shares, mine)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)

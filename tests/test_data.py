@@ -454,6 +454,19 @@ def test_make_writes_into_a_new_folder(here):
     assert os.listdir("new/folder") == ["data.hdf5"]
 
 
+def test_only_hdf5_files_are_replaced(here):
+    save_noise("in/0.png")
+    data.make(small_args(data="faces.h5"))
+    (here / "corrupt.hdf5").write_text("corrupt")
+    for replaced in ("faces.h5", "corrupt.hdf5"):
+        data.make(small_args(data=replaced))
+        assert h5py.is_hdf5(replaced)
+    before = (here / "in/0.png").read_bytes()
+    with pytest.raises(ValueError, match="`data`.*data=in/0.png"):
+        data.make(small_args(data="in/0.png"))
+    assert (here / "in/0.png").read_bytes() == before
+
+
 def test_real_faces_are_read(here):
     folder = os.environ.get("ANIME_FACES")
     if not folder:
@@ -533,7 +546,14 @@ def test_samples_need_test_photos(with_photos):
 
 def test_a_file_without_photos_is_refused_if_photos_is_set(with_photos):
     data.make(override(with_photos, photos=""))
-    with pytest.raises(ValueError, match="`photos`.*data=data.hdf5"):
+    with pytest.raises(ValueError, match="`photos`.*data=data.hdf5, which has no dataset photos"):
+        data.load(with_photos)
+
+
+def test_a_file_without_smoothed_images_is_refused_if_photos_is_set(with_photos):
+    with h5py.File("data.hdf5", "a") as file:
+        del file["smoothed"]
+    with pytest.raises(ValueError, match="`photos`.*data=data.hdf5, which has no dataset smoothed"):
         data.load(with_photos)
 
 

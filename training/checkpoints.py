@@ -18,8 +18,8 @@ try:
 except ImportError:  # Windows: there two processes on one run are not kept apart
     fcntl = None
 
-# Constants that may change when a run is resumed: they do not change what is learned. The run folder
-# and `data` may be renamed: the fingerprint identifies the images.
+# Constants that may change when a run is resumed: they do not change what is learned. The run
+# folder and `data` may be renamed: the fingerprint identifies the images.
 MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_checkpoints", "keep_every",
               "generate_count", "checkpoint", "generate_class", "generate_from", "evaluate_count",
               "features"}
