@@ -19,7 +19,7 @@ import data
 import models
 from models import layers
 from models.randomness import Purpose
-from training import callbacks, checkpoints
+from training import callbacks, checkpoints, evaluation
 
 
 def names(folder):
@@ -162,6 +162,14 @@ def test_loss_log_cuts_rows_beyond_the_batch_it_resumes_from(here, tiny):
     assert Image.open(here / "loss.png").size == (640, 400)
 
 
+@pytest.mark.parametrize("text", ["batch;d_loss_real\n2;0.5\n", "batch,mse\n2,0.5\n"])
+def test_loss_log_refuses_a_file_of_another_format(here, tiny, text):
+    (here / "loss.csv").write_text(text)
+    with pytest.raises(ValueError, match="loss.csv must have the columns batch,d_loss_real"):
+        fit(FakeGAN(batch=4), [callbacks.LossLog(tiny(), here)], 6)
+    assert (here / "loss.csv").read_text() == text
+
+
 def test_loss_plot_of_a_long_run_shows_evenly_chosen_rows(here, tiny, monkeypatch):
     monkeypatch.setattr(callbacks, "PLOTTED_ROWS", 4)
     plotted = []
@@ -239,6 +247,22 @@ def test_samples_of_a_translation_are_of_photos_that_training_never_sees(
     fit(model, [callbacks.GenerateSamples(tiny(grid=(1, 2), photos="photos/*"), here)], 2)
     assert (model.samples == photos[:2]).all()
     assert np.asarray(Image.open(here / "photos.png")).tolist() == [[0, 36]]
+
+
+def test_what_will_be_trained_again_is_removed(toys, tiny):
+    (toys / "samples").mkdir()
+    for name in ("000002.png", "000004.png", "mine.png"):
+        (toys / "samples" / name).write_text("of an earlier run")
+    evaluation.write_scores(toys, {"real": {"fd": 0.0}, "000002": {"fd": 1.0}})
+    for callback in (callbacks.DumpSamples, callbacks.DumpWeights):
+        log = callback(tiny(), toys)
+        log.set_model(FakeGAN(batch=2))
+        log.on_train_begin()
+    assert names(toys / "samples") == ["000002.png", "mine.png"]
+    assert list(evaluation.read_scores(toys)) == ["real", "000002"]
+    log.model.batch.assign(1)
+    log.on_train_begin()
+    assert list(evaluation.read_scores(toys)) == ["real"]
 
 
 def test_samples_are_dumped_twice_and_real_images_once(toys, tiny):

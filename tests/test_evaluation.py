@@ -281,6 +281,24 @@ def test_scores_of_photos_come_after_those_of_real_images(here):
     assert lines == ["checkpoint,fd_3k,error", "real,1,", "photos,,9", "000200,3,5"]
 
 
+@pytest.mark.parametrize("text", [
+    "checkpoint;fd_3k\n000100;1\n", "checkpoint,fd_3k\n000100,one\n",
+    "checkpoint,fd_3k\n000100,1,2\n"])
+def test_scores_in_another_format_are_refused(here, text):
+    (here / "scores.csv").write_text(text)
+    with pytest.raises(ValueError, match="scores.csv must have a column checkpoint"):
+        evaluation.read_scores(here)
+
+
+def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here):
+    scores = {"fd_3k": 1.0}
+    labels = ["real", "000100", "000100-seed1", "runs-other-000200"]
+    later = ["000200", "000200-seed1"]
+    evaluation.write_scores(here, {label: scores for label in labels + later})
+    evaluation.remove_later_scores(here, 100)
+    assert list(evaluation.read_scores(here)) == labels
+
+
 def test_scores_are_plotted_in_three_columns(here):
     names = ["fd", "kid", "recall", "precision"]
     evaluation.write_scores(here, {"real": dict.fromkeys(names, 1.0),

@@ -22,7 +22,7 @@ from PIL import Image
 import data
 from models import devices, layers
 from models.randomness import Purpose
-from training import checkpoints, watch
+from training import checkpoints, evaluation, watch
 from training.dump import Dump
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
@@ -57,8 +57,17 @@ class LossLog(Dump):
             os.replace(temporary, self.path)
 
     def _read_rows(self):
+        """Returns the rows up to the batch that training starts from."""
+        if self.start == 0:
+            return []
         with open(self.path, newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        columns = ["batch", *self.model.logged]
+        if rows and reader.fieldnames != columns:
+            raise ValueError(f"{self.path} must have the columns {','.join(columns)}. Restore it, "
+                             "or remove it to log the batches from here on. Received: "
+                             f"{','.join(reader.fieldnames)}")
         kept = []
         for row in rows:
             is_complete = None not in row.values()  # a kill may have cut the last one short
@@ -142,8 +151,16 @@ class GenerateSamples(Dump):
         self.model.samples = np.concatenate(parts)
 
 
+def grids(folder):
+    """Returns the paths of the sample grids of a run, the oldest first."""
+    found = [path for path in folder.glob("samples/*.png") if path.stem.isdigit()]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
 class DumpSamples(Dump):
     """Writes the sample grid as dump.png and samples/<batch>.png.
+
+    Grids beyond the batch that training starts from are removed, as in LossLog.
 
     At the start it writes reals.png and, where D sees images changed by `augment` or
     `instance_noise`, augmented.png: the same images, changed as those of the first batch are.
@@ -154,6 +171,9 @@ class DumpSamples(Dump):
         self.columns = self.args.grid[1]
         self.samples_folder = self.folder / "samples"
         self.samples_folder.mkdir(exist_ok=True)
+        for path in grids(self.folder):
+            if int(path.stem) > self.start:
+                path.unlink()
         reals = data.reals(self.args)
         data.save_grid(reals, self.folder / "reals.png", self.columns)
         is_changed = self.args.augment or self.args.instance_noise
@@ -190,11 +210,13 @@ class DumpReconstructions(Dump):
 class DumpWeights(Dump):
     """Saves a checkpoint at each dump, and removes those that are superseded.
 
-    It is written from copies, as training continues meanwhile.
+    It is written from copies, as training continues meanwhile. Scores of checkpoints beyond the
+    batch that training starts from are removed, as in LossLog.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        evaluation.remove_later_scores(self.folder, self.start)
         self.copies = {}
         for name, network in self.model.networks.items():
             self.copies[name] = keras.models.clone_model(network)
@@ -256,9 +278,8 @@ class SamplesAnimation(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if int(self.model.batch.numpy()) < self.args.batches:
             return
-        paths = sorted((self.folder / "samples").glob("*.png"), key=lambda path: int(path.stem))
         frames = []
-        for path in evenly_chosen(paths, ANIMATION_FRAMES):
+        for path in evenly_chosen(grids(self.folder), ANIMATION_FRAMES):
             frames.append(Image.open(path).convert("RGB"))
         temporary = self.folder / ".progress.webp"
         frames[0].save(temporary, format="webp", save_all=True, append_images=frames[1:],

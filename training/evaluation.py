@@ -221,15 +221,25 @@ def _count_text(args):
 # ---- the table
 
 def read_scores(folder):
-    """Returns {checkpoint, "real" or "photos": {score: value}} of scores.csv, {} without it."""
+    """Returns {checkpoint, "real" or "photos": {score: value}} of scores.csv, {} without it.
+
+    Raises:
+        ValueError: if the file has another format.
+    """
     path = folder / "scores.csv"
     if not path.exists():
         return {}
     table = {}
     with open(path, newline="") as file:
-        for row in csv.DictReader(file):
+        rows = list(csv.DictReader(file))
+    try:
+        for row in rows:
             label = row.pop("checkpoint")
             table[label] = {name: float(value) for name, value in row.items() if value}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must have a column checkpoint, and numbers in the others, "
+                         "separated by commas. Restore it, or remove it to compute the scores "
+                         f"again. Received: {error!r}") from None
     return table
 
 
@@ -242,14 +252,31 @@ def write_scores(folder, table):
     merged = read_scores(folder)
     for label, scores in table.items():
         merged[label] = merged.get(label, {}) | scores
+    _write_table(folder, merged)
+
+
+def remove_later_scores(folder, batch):
+    """Removes the scores of checkpoints after `batch`, which will be trained again, if any."""
+    table = read_scores(folder)
+    kept = {}
+    for label, scores in table.items():
+        own_batch = label.split("-seed")[0]
+        if not own_batch.isdigit() or int(own_batch) <= batch:
+            kept[label] = scores
+    if len(kept) < len(table):
+        _write_table(folder, kept)
+
+
+def _write_table(folder, table):
+    """Writes scores.csv and scores.png."""
     columns = []
-    for scores in merged.values():
+    for scores in table.values():
         for name in scores:
             if name not in columns:
                 columns.append(name)
-    first = [label for label in ("real", "photos") if label in merged]
-    own = sorted((label for label in merged if label.isdigit()), key=int)  # batches of this run
-    others = sorted(label for label in merged if label not in first + own)
+    first = [label for label in ("real", "photos") if label in table]
+    own = sorted((label for label in table if label.isdigit()), key=int)  # batches of this run
+    others = sorted(label for label in table if label not in first + own)
 
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".scores.csv"
@@ -257,10 +284,10 @@ def write_scores(folder, table):
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
         for label in first + own + others:
-            row = {name: f"{value:.6g}" for name, value in merged[label].items()}
+            row = {name: f"{value:.6g}" for name, value in table[label].items()}
             writer.writerow({"checkpoint": label} | row)
     os.replace(temporary, folder / "scores.csv")
-    _plot_scores(folder, merged, columns, own)
+    _plot_scores(folder, table, columns, own)
 
 
 def _plot_scores(folder, table, columns, own):
