@@ -276,6 +276,9 @@ def evaluate(args, real=None):
 
     Returns:
         {checkpoint, "real" or "photos": {score: value}}.
+
+    Raises:
+        ValueError: if no checkpoint can be loaded.
     """
     run, count = checkpoints.run_folder(args), args.evaluate_count
     record = {"constants": constants.constants(args), "fingerprint": data.fingerprint(args)}
@@ -292,6 +295,7 @@ def evaluate(args, real=None):
     if args.conditional:
         labels = evaluation.labels_in_true_shares(args, random)
 
+    unusable = []
     for checkpoint in found:
         label = checkpoints.label_of(args, checkpoint)
         if evaluation.is_scored(args, run, label):
@@ -302,6 +306,7 @@ def evaluate(args, real=None):
             load_networks(gan, checkpoint)
         except (ValueError, FileNotFoundError) as error:
             print(f"{checkpoint} cannot be loaded and is skipped. {error}")
+            unusable.append(checkpoint)
             continue
         batches = []
         for _, _, _, images in generate_images(args, gan, count, labels):
@@ -318,6 +323,9 @@ def evaluate(args, real=None):
             table["photos"] = photo_scores
         evaluation.write_scores(run, table)
         save_neighbours(args, generated, real, run / "neighbours.png")
+    if len(unusable) == len(found):
+        raise ValueError("None of these checkpoints can be loaded. Restore one, or choose another "
+                         f"`name` or `weights`. Received: {unusable[-1]}")
     evaluation.print_best(args, run)
     return evaluation.read_scores(run)
 

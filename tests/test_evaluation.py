@@ -81,6 +81,15 @@ def test_classifier_needs_labels(many_toys, scored):
     evaluation.check_scores(scored(features="inception"))
 
 
+def test_random_filters_need_images_that_they_fit_in(here, scored):
+    small = scored(images="even", image_shape=(1, 12, 1), features="random")
+    data.make(small)
+    with pytest.raises(ValueError, match="`features=random` needs images of at least 12x12"):
+        evaluation.check_scores(small)
+    images = np.zeros([20, 12, 12, 3], "uint8")
+    assert features.extract_features(features.feature_network("random"), images).features.any()
+
+
 def test_translation_needs_as_many_test_photos(many_toys, scored, monkeypatch):
     counts = {"faces": 200, "photos": 150}
     monkeypatch.setattr(data, "open_images", lambda args, name="faces": range(counts[name]))

@@ -486,6 +486,10 @@ def test_checkpoint_that_cannot_be_read_is_skipped(untrained, capsys):
     os.truncate(RUN / "weights/000004/generator.weights.h5", 1000)
     assert list(gan.evaluate(scored_preset())) == ["real", "000002"]
     assert "weights/000004 cannot be loaded" in capsys.readouterr().out
+    os.truncate(RUN / "weights/000002/generator.weights.h5", 1000)
+    (RUN / "scores.csv").unlink()
+    with pytest.raises(ValueError, match="None of these checkpoints .*weights/000004"):
+        gan.evaluate(scored_preset())
 
 
 def test_run_is_scored_on_its_own_images_and_weights_on_any(untrained):

@@ -347,8 +347,8 @@ def first_loaded(candidates, load):
             print(f"{checkpoint} cannot be loaded and is skipped. {error}")
             failed = checkpoint
     if failed:
-        raise ValueError(f"No checkpoint in {failed.parent} can be loaded. Restore one, or choose "
-                         f"another `name` for a new run. Received: {failed}")
+        raise ValueError("None of these checkpoints can be loaded. Restore one, or choose another "
+                         f"`name`, `weights` or `checkpoint`. Received: {failed}")
     return None
 
 

@@ -20,8 +20,9 @@ def check_scores(args):
 
     Raises:
         FileNotFoundError: if `features` names a file that does not exist.
-        ValueError: if `test_fraction` or `evaluate_count` does not fit the number of images, or
-            `features` is "classifier" and the images have no labels.
+        ValueError: if `test_fraction` or `evaluate_count` does not fit the number of images,
+            `features` is "classifier" and the images have no labels, or it is "random" and they are
+            too small.
     """
     images = data.open_images(args)
     train, test = data.split(args, len(images))
@@ -43,7 +44,13 @@ def check_scores(args):
                              f"{len(test_photos)} photos")
     if args.features == "classifier":
         data.classes(args)
-    elif args.features not in ("inception", "random"):
+    elif args.features == "random":
+        smallest = features.RANDOM_SIZE * max(features.RANDOM_SCALES)
+        if min(args.image_shape[:2]) < smallest:
+            raise ValueError(f"`features=random` needs images of at least {smallest}x{smallest} "
+                             "pixels. Choose another network. "
+                             f"Received: features=random, image_shape={args.image_shape}")
+    elif args.features != "inception":
         features.check_network(args.features)
 
 
