@@ -281,6 +281,14 @@ def test_remedies_of_vanishing_gradients_fit_the_run(watched, changes, remedy):
     assert remedy in [line for line in lines if "gradient norm" in line][0]
 
 
+@pytest.mark.parametrize("losses", [
+    {"d_gradient_norm": 101.0}, {"g_gradient_norm": 101.0}, {"g_gradient_norm": 0.0},
+    {"d_loss_real": 0.329, "d_loss_fake": 0.0}, {"g_loss": 20.0}])
+def test_remedies_need_a_new_run_as_a_run_keeps_its_constants(watched, losses):
+    line = alarms(watched(np.sign(FACES), losses))[-1]
+    assert "tart a new run" in line
+
+
 def test_minibatch_discrimination_is_no_remedy_beside_a_penalty(watched):
     line = watched(np.repeat(FACES[:1], 8, 0), {}, r1_weight=10.0, batch_norm="generator")[0]
     assert "minibatch_kernels" not in line and "feature_matching" in line

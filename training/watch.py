@@ -267,7 +267,7 @@ class FailureWatch(StopOnNonFinite):
             return None
         remedies = [f"Lower both learning rates and {self._new_start_before_trend()}"]
         if self._supports("feature_matching"):
-            remedies.append("set feature_matching=100.0")
+            remedies.append("set feature_matching=100.0 in a new run")
         penalized = self.args.gradient_penalty or self.args.r1_weight >= validation.LARGE_R1
         if self._supports("minibatch_kernels") and not penalized:
             remedies.append("set minibatch_kernels=100 in a new run")
@@ -280,7 +280,8 @@ class FailureWatch(StopOnNonFinite):
             return None
         return (f"The samples are saturated: {self.samples.saturation:.0%} of their values are "
                 f"near -1 or 1, where tanh hardly has a gradient, against "
-                f"{self.real.saturation:.0%} in real images. Lower g_learning_rate [forcecore 5].")
+                f"{self.real.saturation:.0%} in real images. Lower g_learning_rate and "
+                f"{self._new_start_before_trend()} [forcecore 5].")
 
     # ---- gradients
 
@@ -295,7 +296,7 @@ class FailureWatch(StopOnNonFinite):
         if norm <= GRADIENT_NORM_EXPLODES:
             return None
         return (f"{network}'s gradient norm is {norm:.0f}, above {GRADIENT_NORM_EXPLODES:.0f}. "
-                f"Lower {remedy} [ganhacks 10].")
+                f"Lower {remedy} and {self._new_start_before_trend()} [ganhacks 10].")
 
     def vanishing_g_gradients(self):
         args = self.args
@@ -310,10 +311,10 @@ class FailureWatch(StopOnNonFinite):
             bounded = (args.gradient_penalty or args.spectral_norm
                        or args.r1_weight >= validation.LARGE_R1)
             batch_norm = "generator" if bounded else "both"
-            remedies.append(f"batch_norm={batch_norm} in a new run [kmualim 10]")
+            remedies.append(f"batch_norm={batch_norm} [kmualim 10]")
         remedies.append("a lower d_learning_rate, or instance_noise=0.1 [ganhacks 13]")
         return (f"G's gradient norm is {norm:.1g}, below {GRADIENT_NORM_VANISHES:g}: G learns "
-                f"nothing. Try {', or '.join(remedies)}.")
+                f"nothing. Start a new run with {', or '.join(remedies)}.")
 
     # ---- losses
 
@@ -335,8 +336,8 @@ class FailureWatch(StopOnNonFinite):
             return None
         return (f"D's loss is near 0, {above_minimum:.3f} above the minimum its labels allow: D is "
                 "too strong and G learns little. Lower d_learning_rate, soften or flip D's labels "
-                "(real_labels, fake_labels, label_flip), or add instance_noise [ganhacks 10; "
-                "cartoon 2].")
+                "(real_labels, fake_labels, label_flip), or add instance_noise, and "
+                f"{self._new_start_before_trend()} [ganhacks 10; cartoon 2].")
 
     def saturated_g_loss(self):
         g_loss = self.medians["g_loss"][-1]
@@ -344,7 +345,8 @@ class FailureWatch(StopOnNonFinite):
             return None
         return (f"G's loss is near 0, {g_loss:.2f}: D recognizes G's images with certainty, and "
                 "there the saturating objective hardly has a gradient. Set "
-                "g_objective=non_saturating [ganhacks 2].")
+                "g_objective=non_saturating and "
+                f"{self._new_start_before_trend()} [ganhacks 2].")
 
     def g_loss_rising(self):
         g_loss = self.medians["g_loss"]
@@ -362,7 +364,7 @@ class FailureWatch(StopOnNonFinite):
             return None
         return (f"G's loss is falling steadily, {self._trend(g_loss)}: G fools D with images that "
                 "need not be good. Start a new run with a deeper D (discriminator_filters), or "
-                "raise d_learning_rate [ganhacks 10; forcecore 5].")
+                "with a higher d_learning_rate [ganhacks 10; forcecore 5].")
 
     def _trend(self, medians):
         return f"{medians[-1]:.2f}, from {medians[0]:.2f} {2 * WINDOW} batches ago"
@@ -375,7 +377,7 @@ class FailureWatch(StopOnNonFinite):
         return f"No alarm. Noise before batch {NOISE_BATCHES} is normal [forcecore 5]."
 
     def d_catching_up(self):
-        low, high = G_LOSS_ZONE
+        low, _ = G_LOSS_ZONE
         if max(self.medians[name][-1] for name in ("d_loss_real", "d_loss_fake", "g_loss")) >= low:
             return None
         return f"All losses are below {low:g}: D is catching up [forcecore 5]."
