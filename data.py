@@ -718,7 +718,7 @@ def _append(dataset, images):
 
 
 def _new_rows(images, seen):
-    """Returns the rows of the images that are not among those seen, and adds them to these.
+    """Returns the rows of the images whose hashes are not in `seen`, and adds their hashes to it.
 
     Args:
         images: uint8 [count, rows, columns, channels].

@@ -80,7 +80,7 @@ def pretrain_gen(args):
 
 
 def train_gan(args):
-    """Trains the GAN until it has learned `batches`, and fills runs/<name>.
+    """Trains the GAN on `batches` batches in total, and fills runs/<name>.
 
     It starts from the newest checkpoint of the run, else from `weights`, else from the pretrained
     generator, else from initial weights.
@@ -113,15 +113,15 @@ def train_gan(args):
 
 
 def fit(args, model, folder, batches, callback_classes, hint=""):
-    """Trains `model` until it has learned `batches`. The callbacks write to `folder`.
+    """Trains `model` on `batches` batches in total. The callbacks write to `folder`.
 
-    If it has learned them already, a line says so, and ends with `hint`.
+    If it has been trained on all of them already, a line says so, and ends with `hint`.
 
     Ctrl-C and SIGTERM finish the batch, save it, and end the process.
     """
     start = int(model.batch.numpy())
     if start >= batches:
-        print(f"{folder} has already learned all {batches} batches.{hint}")
+        print(f"{folder} has already been trained on all {batches} batches.{hint}")
         return
     print(f"{folder}: batch {start + 1} to {batches}")
     if devices.reduced("MEAN", start) != start:
@@ -360,7 +360,7 @@ def resume_constants(args):
     remembered = {name: value for name, value in begun_overrides.items() if name not in given}
     if remembered or constants.preset_name(args) != begun["preset"]:
         listed = " ".join(f"{name}={value}" for name, value in remembered.items())
-        print(f"{run}: with the constants it was begun with: {begun['preset']} {listed}".rstrip())
+        print(f"{run}: using the constants it was begun with: {begun['preset']} {listed}".rstrip())
     preset = constants.presets()[begun["preset"]]
     return constants.override(preset, **(begun_overrides | given))
 

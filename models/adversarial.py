@@ -25,7 +25,7 @@ class GAN(keras.Model):
         g_compares_both: class attribute, whether `generator_loss` needs D's logits of real images.
         generator_ema: the averaged generator if `ema_decay` > 0, else None.
         replay: a `ReplayBuffer` if `replay_size` > 0, else None.
-        batch: int64 variable, the number of batches learned so far.
+        batch: int64 variable, the number of batches trained so far.
         skipped: int64 variable, the number of updates skipped after an overflow in float16.
 
     Raises:
@@ -218,10 +218,8 @@ class GAN(keras.Model):
 
     def generator_loss(self, real_logits, fake_logits):
         """Returns G's loss. `real_logits` is None unless `g_compares_both`."""
-        args = self.args
         targets = losses.sample_targets(
-            args.g_labels, args.g_labels, 0.0, tf.shape(fake_logits)[0],
-            self.seed(Purpose.G_LABELS))
+            self.args.g_labels, tf.shape(fake_logits)[0], self.seed(Purpose.G_LABELS))
         return self.g_loss(fake_logits, targets)
 
     def generator_terms(self, real, g_inputs, fake):
@@ -262,15 +260,15 @@ class GAN(keras.Model):
     def _loss_on_real(self, logits):
         args = self.args
         targets = losses.sample_targets(
-            args.real_labels, args.fake_labels, args.label_flip, tf.shape(logits)[0],
-            self.seed(Purpose.REAL_LABELS))
+            args.real_labels, tf.shape(logits)[0], self.seed(Purpose.REAL_LABELS),
+            others=args.fake_labels, flip=args.label_flip)
         return self.d_loss_real(logits, targets)
 
     def _loss_on_fake(self, logits):
         args = self.args
         targets = losses.sample_targets(
-            args.fake_labels, args.real_labels, args.label_flip, tf.shape(logits)[0],
-            self.seed(Purpose.FAKE_LABELS))
+            args.fake_labels, tf.shape(logits)[0], self.seed(Purpose.FAKE_LABELS),
+            others=args.real_labels, flip=args.label_flip)
         return self.d_loss_fake(logits, targets)
 
     def _terms_on_real(self, logits, labels, real):

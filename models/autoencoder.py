@@ -18,7 +18,7 @@ class Autoencoder(keras.Model):
         generator: maps z to images.
 
     Attributes:
-        batch: int64 variable, the number of batches learned so far.
+        batch: int64 variable, the number of batches trained so far.
         networks: {name: network}, those a checkpoint holds.
         state: {name: variables}, what a checkpoint holds beside the networks.
         logged: names of what a step returns.

@@ -29,7 +29,9 @@ def build_generator(args, classes=0):
     With classes, z is [batch, latent_dim + classes]: the class is one-hot behind z, and z is
     multiplied by an embedding of the class [Odena 2017, arXiv:1610.09585; keras.io's first ACGAN].
     """
-    initializer(args)  # takes one random seed: those of the layers stay as in earlier versions
+    # Not used: an initializer takes one random seed when it is created, and with this one the
+    # layers below have the same seeds as in earlier versions.
+    initializer(args)
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
     first_filters, *other_filters = args.generator_filters

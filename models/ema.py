@@ -28,7 +28,7 @@ def update(average, generator, decay, batch):
         average: the averaged generator, from `copy`.
         generator: the generator that is trained.
         decay: in [0, 1).
-        batch: int, the number of batches learned so far.
+        batch: int, the number of batches trained so far.
     """
     batch = tf.cast(batch, "float32")
     decay = tf.minimum(decay, (1 + batch) / (10 + batch))

@@ -12,10 +12,6 @@ Reference: [scratch 6]
 import keras
 from keras import layers
 
-from models.bits import bits, numbers
-
-__all__ = ["bits", "numbers", "build_generator", "build_discriminator", "build_encoder"]
-
 
 def build_generator(args, classes=0):
     """Builds the generator.

@@ -1,8 +1,8 @@
-"""Losses and targets of both networks: scalars, means over the batch, of logits [batch, 1].
+"""The losses of both networks, and their targets. A loss is a scalar, the mean over the batch.
 
-All losses take logits. A sigmoid followed by a cross-entropy saturates at -log(1e-7) = 16.1, the
-"loss stuck at 16" of old tutorials. D's loss has two parts, as real and fake images pass D in
-batches of their own [ganhacks 4].
+Adversarial losses take logits, [batch, 1] or [batch, patches]. A sigmoid followed by a
+cross-entropy saturates at -log(1e-7) = 16.1, the "loss stuck at 16" of old tutorials. D's loss has
+two parts, as real and fake images pass D in batches of their own [ganhacks 4].
 """
 import math
 
@@ -14,15 +14,15 @@ from models import randomness
 # ---- targets
 
 
-def sample_targets(limits, others, flip, count, seed):
+def sample_targets(limits, count, seed, others=None, flip=0.0):
     """Samples targets for the cross-entropy or squared error [Salimans 2016 s3.4; ganhacks 6].
 
     Args:
         limits: (low, high), the range of the uniform distribution.
-        others: the range of the other kind of images, used with probability `flip`.
-        flip: probability in [0, 1].
         count: number of targets.
         seed: int tensor [2].
+        others: the range of the other kind of images, used with probability `flip`.
+        flip: probability in [0, 1].
 
     Returns:
         float32 tensor [count, 1].

@@ -321,7 +321,8 @@ def scores(generated, train, test, true_classes=None, inception=False):
     """Computes all scores of generated images.
 
     The scale of the features matters to the kernel of the KID, which was designed for Inception's,
-    of about 1. Features of other networks are divided by their root mean square for it.
+    of about 1. For the KID, features of other networks are divided by the root mean square of
+    those of the test images.
 
     Args:
         generated: features.Features of generated images.

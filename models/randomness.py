@@ -28,7 +28,7 @@ def seed(args, purpose, batch):
     Args:
         args: the constants, of which `seed` is used.
         purpose: a `Purpose`.
-        batch: int, the number of batches learned so far.
+        batch: int, the number of batches trained so far.
     """
     return tf.random.fold_in([args.seed, int(purpose)], tf.cast(batch, "int64"))
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 class ReplayBuffer:
-    """A ring of the newest fakes. Its content follows from the batches learned so far.
+    """A ring of the newest fakes. Its content follows from the batches trained so far.
 
     Args:
         size: number of images it holds.
@@ -26,7 +26,7 @@ class ReplayBuffer:
         Args:
             fake: float32 [batch, *image_shape] in [-1, 1].
             fraction: share in [0, 1].
-            batch: int64, the number of batches learned so far.
+            batch: int64, the number of batches trained so far.
             seed: int tensor [2].
 
         Returns:

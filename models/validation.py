@@ -3,16 +3,22 @@
 Nothing here imports TensorFlow or Keras, so that a mistake is reported at once.
 """
 
-# {network: {constant that it ignores: the value it must have}}
+# The constants of CartoonGAN's generator and its losses, with their defaults.
+CARTOONGAN_ONLY = {
+    "u_net": False,
+    "content_weight": 10.0,
+    "content_features": "vgg19",
+    "style_weight": 0.0,
+    "style_features": "vgg19",
+    "color_weight": 0.0,
+    "variation_weight": 0.0,
+    "restoration_weight": 0.0,
+}
+
+# {network: {constant that it does not support: the only value that is allowed}}
 # The failure watch recommends none of them.
 UNSUPPORTED = {
-    "dcgan": {
-        "u_net": False,
-        "style_weight": 0.0,
-        "color_weight": 0.0,
-        "variation_weight": 0.0,
-        "restoration_weight": 0.0,
-    },
+    "dcgan": CARTOONGAN_ONLY,
     "keras_example": {
         "conditional": False,
         "generator_extra_filters": (),
@@ -24,11 +30,7 @@ UNSUPPORTED = {
         "g_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
-        "u_net": False,
-        "style_weight": 0.0,
-        "color_weight": 0.0,
-        "variation_weight": 0.0,
-        "restoration_weight": 0.0,
+        **CARTOONGAN_ONLY,
     },
     "even": {
         "conditional": False,
@@ -44,11 +46,7 @@ UNSUPPORTED = {
         "d_dropout": 0.0,
         "minibatch_kernels": 0,
         "spectral_norm": False,
-        "u_net": False,
-        "style_weight": 0.0,
-        "color_weight": 0.0,
-        "variation_weight": 0.0,
-        "restoration_weight": 0.0,
+        **CARTOONGAN_ONLY,
         "augment": "",
     },
     "cartoongan": {

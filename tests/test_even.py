@@ -27,10 +27,6 @@ def test_the_brightest_dark_pixel_is_a_0():
     assert bits.numbers(np.uint8([127, 128])[None, None, :, None]).tolist() == [1]
 
 
-def test_even_offers_the_functions_of_bits():
-    assert even.bits is bits.bits and even.numbers is bits.numbers
-
-
 def test_bits_imports_neither_tensorflow_nor_keras():
     code = ("import sys, models.bits; "
             "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))")

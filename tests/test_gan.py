@@ -86,7 +86,7 @@ def test_resume_skips_a_corrupt_checkpoint_and_continues_bit_for_bit(
 def test_finished_run_is_left_as_it_is(trained, tiny, capsys):
     before = {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
     assert int(gan.train_gan(tiny()).batch) == 4
-    assert "already learned all 4 batches. To train" in capsys.readouterr().out
+    assert "already been trained on all 4 batches. To train" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
 
 

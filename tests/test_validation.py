@@ -47,6 +47,7 @@ def another_value(value):
         "transpose": "nearest",
         "none": "generator",
         "glorot_uniform": "normal",
+        "vgg19": "random",
     }
     if type(value) is int:
         return value + 1
