@@ -347,7 +347,7 @@ def test_newest_checkpoint_that_can_be_read_is_loaded(here, damage, name, capsys
 def test_if_no_checkpoint_can_be_read_an_error_says_so(here):
     save(here, 2)
     truncate(here / "weights/000002/training.h5")
-    with pytest.raises(ValueError, match="No checkpoint.*000002"):
+    with pytest.raises(ValueError, match="None of these checkpoints .*000002"):
         checkpoints.load_newest(FakeGAN(), here)
 
 

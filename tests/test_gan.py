@@ -95,7 +95,7 @@ def test_if_all_checkpoints_are_corrupt_none_is_overwritten(trained, tiny):
         os.truncate(RUN / f"weights/{batch}/generator.weights.h5", 1000)
     before = (RUN / "loss.csv").read_text()
     for verb in (gan.train_gan, gan.generate):
-        with pytest.raises(ValueError, match="No checkpoint"):
+        with pytest.raises(ValueError, match="None of these checkpoints"):
             verb(tiny(batches=6))
     assert (RUN / "loss.csv").read_text() == before
     assert names(RUN / "weights") == ["000002", "000004"]
