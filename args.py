@@ -4,238 +4,142 @@ Edit a constant here and run `python gan.py`, or name it on the command line:
 `python gan.py ToyFaces batches=500`. A preset is a subclass of `Args` that states only what
 differs. Functions take the class itself: `train_gan(ToyFaces)`.
 
-Origins, in brackets: [Radford 2015] arXiv:1511.06434, [Salimans 2016] arXiv:1606.03498,
-[Karras 2018] arXiv:1710.10196, [Karras 2019] arXiv:1912.04958, [Zhao 2020] arXiv:2006.10738,
-[Mescheder 2018] arXiv:1801.04406, [Gulrajani 2017] arXiv:1704.00028,
-[Miyato 2018] arXiv:1802.05957, [Chen 2018] CartoonGAN, CVPR, [Goodfellow 2014] arXiv:1406.2661,
-[Wang 2020] White-box Cartoonization, CVPR, [AnimeGANv2] TachibanaYoshino/AnimeGANv2,
-[Shrivastava 2017] arXiv:1612.07828, [forcecore] Keras-GAN-Animeface-Character, [ganhacks N] tip N
-of soumith/ganhacks, [scratch] Learn GAN from Scratch, [kmualim] DCGAN-MNIST-Keras, [cartoon]
-training_CartoonGAN, [pytorch] pytorch/examples dcgan, [keras.io] its DCGAN example, [measured] in
-the notebooks or in trials of one seed, [guess] a value nobody has justified yet.
+The origin of a value is in brackets; SOURCES at the end of this file has the addresses.
 """
 import ast
 import difflib
 import os
+import re
 import sys
-
-VERBS = ("pretrain_gen", "train_gan", "generate", "evaluate")
-
-# If `images` and `data` have these defaults and neither exists, gan.py trains on toy faces.
-DEFAULT_IMAGES = "animeface-character-dataset/thumb/*/*"
-DEFAULT_DATA = "data.hdf5"
-
-# Ranges of the numbers. None may be negative.
-AT_LEAST_1 = {"image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
-              "discriminator_filters", "kernel_size", "batch_size", "dump_every", "grid",
-              "keep_checkpoints", "r1_every", "generate_count", "evaluate_count"}
-AT_MOST_1 = {"label_flip", "replay_fraction"}
-BELOW_1 = {"test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum"}
-
-
-def constants(args):
-    """Returns {name: value} of every constant of `args`; a preset's own value wins."""
-    values = {}
-    for cls in reversed(args.__mro__):
-        if cls is not object:
-            values.update(_own_constants(cls))
-    return values
-
-
-def _own_constants(cls):
-    """Returns {name: value} of the constants that a class sets itself."""
-    return {name: value for name, value in vars(cls).items() if not name.startswith("__")}
-
-
-def _same_type(value, default):
-    """Returns whether `value` has the type of `default`. An int may stand for a float."""
-    if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(_same_type(item, default[0]) for item in value)
-    if type(default) is float:
-        return type(value) in (int, float)
-    return type(value) is type(default)
-
-
-def _check_constant(name, value):
-    """Raises ValueError if `Args` has no constant of this name, or the value cannot be valid."""
-    defaults = constants(Args)
-    if name not in defaults:
-        nearest = difflib.get_close_matches(name, defaults, n=1, cutoff=0.0)[0]
-        raise ValueError(f"`{name}` is not a constant of args.py. Did you mean `{nearest}`? "
-                         f"Received: {name}={value!r}")
-    default = defaults[name]
-    if not _same_type(value, default):
-        raise ValueError(f"`{name}` must be of type {type(default).__name__}, such as "
-                         f"{default!r}. Received: {name}={value!r} of type {type(value).__name__}")
-    if isinstance(value, tuple):
-        any_length = name.endswith("_filters")
-        if len(value) != len(default) and not any_length:
-            raise ValueError(f"`{name}` must have {len(default)} values, such as {default!r}. "
-                             f"Received: {name}={value!r}")
-        numbers = value
-    elif isinstance(value, str):
-        numbers = ()
-    else:
-        numbers = (value,)
-    minimum = 1 if name in AT_LEAST_1 else 0
-    for number in numbers:
-        if number < minimum:
-            raise ValueError(f"`{name}` must be at least {minimum}. Received: {name}={value!r}")
-        if name == "seed" and number >= 2 ** 32:
-            raise ValueError(f"`seed` must be below 2**32. Received: seed={value!r}")
-        if name in AT_MOST_1 and number > 1:
-            raise ValueError(f"`{name}` must be at most 1. Received: {name}={value!r}")
-        if name in BELOW_1 and number >= 1:
-            raise ValueError(f"`{name}` must be below 1. Received: {name}={value!r}")
 
 
 class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = DEFAULT_IMAGES       # a glob, IDX files, toyfaces, toyscenes, mnist, even [forcecore]
-    photos = ""                   # what to translate: a glob of photos, or toyscenes [cartoon 5]
-    max_int = 128                 # the largest number of images=even [scratch 6]
-    data = DEFAULT_DATA           # what data.py writes; a glob reads several [forcecore data.py]
-    image_shape = (64, 64, 3)     # rows, columns, channels: 1 or 3 [Radford 2015 s4]
-    crop = "center"               # center crops, squash distorts [forcecore data.py squashes]
-    dataset_size = 0              # number of images to use, 0 = all; 0 = 10,000 toy faces or even
-    #                               numbers, 2,000 toy scenes
-    conditional = False           # AC-GAN; the label is the image's folder name [ganhacks 12]
-    test_fraction = 0.1           # share of the images kept from training, for the scores [guess]
-    flip = True                   # mirror a random half: faces have no handedness [guess]
+    images = "animeface-character-dataset/thumb"  # or a glob, IDX files, toyfaces, mnist, even
+    photos = ""  # photos to translate into `images`; for the Cartoon presets
+    data = "data.hdf5"  # the file that data.py writes [forcecore 2]
+    image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
+    crop = "center"  # to the shape of `image_shape`; squash distorts instead [forcecore 2]
+    dataset_size = 0  # number of images; 0 = all (10,000 toy faces or numbers, 2,000 toy scenes)
+    conditional = False  # AC-GAN: D classifies, too; labels are folder names [ganhacks 12]
+    test_fraction = 0.1  # share of the images kept from training, for the scores [guess]
+    flip = True  # mirror a random half of the images: faces have no handedness [guess]
 
     # ---- networks
-    network = "dcgan"             # dcgan, keras_example, cartoongan or even: modules of models/
-    latent_dim = 100              # length of z [Radford 2015 s4]
-    latent = "normal"             # [ganhacks 3]; uniform [Radford 2015 s4]; binary [forcecore]
-    generator_filters = (512, 256, 128, 64)      # at 4x4, 8x8, 16x16, 32x32 [forcecore nets.py]
-    generator_extra_filters = (64,)              # 3x3, before the last upsampling [forcecore]
-    discriminator_filters = (64, 128, 256, 512)  # at 32x32, 16x16, 8x8, 4x4 [forcecore nets.py]
-    kernel_size = 4               # a multiple of the stride [forcecore]; 3, 5 [kmualim 3-4]
-    downsampling = "stride"       # stride [Radford 2015 s3]; average [ganhacks 5]; max
-    upsampling = "transpose"      # transpose [Radford 2015]; pixel_shuffle [ganhacks 5];
-    #                               nearest, bilinear [cartoon 3]
-    g_leaky_slope = 0.2           # [forcecore args.py; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
-    d_leaky_slope = 0.2           # [Radford 2015 s4]
-    use_bias = True               # False [pytorch]: batch norm makes most biases redundant
-    batch_norm = "both"           # both [Radford 2015 s3], generator, discriminator or none
-    bn_momentum = 0.8             # of the moving mean and variance [guess]
-    bn_epsilon = 1e-3             # Keras' default; 1e-5 [pytorch]
-    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; glorot_uniform [forcecore];
-    #                                or another of Keras' names
-    g_dropout = 0.0               # after each activation, when sampling too; 0.5 [ganhacks 17]
-    d_dropout = 0.0               # after each activation; 0.3 to 0.6 [kmualim 6]
-    minibatch_kernels = 0         # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2]
-    spectral_norm = False         # on every layer of D [Miyato 2018]; in a CartoonGAN in place of
-    #                               instance norm, which hides contrast and colors [Wang 2020]
-    u_net = False                 # CartoonGAN's G: skip connections in place of instance norm
-    #                               [Wang 2020], and its output changes the photo [guess]
+    network = "dcgan"  # dcgan, keras_example, even or cartoon: modules of models/
+    latent_dim = 100  # length of z, the generator's input [Radford 2015 s4]
+    latent = "normal"  # distribution of z [ganhacks 3]; uniform [Radford 2015]; binary [forcecore]
+    generator_filters = (512, 256, 128, 64)  # at 4x4, 8x8, 16x16, 32x32 [forcecore]
+    generator_extra_filters = (64,)  # 3x3 convolutions before the last upsampling [forcecore]
+    discriminator_filters = (64, 128, 256, 512)  # at 32x32, 16x16, 8x8, 4x4 [forcecore]
+    kernel_size = 4  # a multiple of the stride [forcecore]; 3, 5 [kmualim 3-4]
+    downsampling = "stride"  # stride [Radford 2015 s3]; average [ganhacks 5]; max, for comparison
+    upsampling = "transpose"  # or pixel_shuffle [ganhacks 5]; nearest, bilinear [cartoon 3]
+    g_leaky_slope = 0.2  # of G's ReLU [forcecore; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
+    d_leaky_slope = 0.2  # of D's ReLU [Radford 2015 s4]
+    batch_norm = "both"  # both [Radford 2015 s3], generator, discriminator or none
+    bn_momentum = 0.8  # of the moving mean and variance [guess]
+    kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a Keras name [kmualim 8]
+    g_dropout = 0.0  # after each activation, also when sampling; 0.5 [ganhacks 17]
+    d_dropout = 0.0  # after each activation; 0.3 to 0.6 [kmualim 6]
+    minibatch_kernels = 0  # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
+    spectral_norm = False  # on every layer of D [Miyato 2018]
 
     # ---- adversarial training
-    loss = "cross_entropy"        # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
-    g_objective = "non_saturating"  # maximize log D(G(z)) [ganhacks 2]; saturating:
-    #                                 minimize log(1 - D(G(z))) [Goodfellow 2014]
-    d_updates = "joint"           # one, of real and fake images [scratch 1]; apart: one of each
-    #                               [forcecore gan.py]
-    g_step_moves_d = False        # the original's defect: G's update trains D too [forcecore]
-    warmup_batches = 0            # D learns alone: 0 [kmualim 2]; 20, 100 [forcecore gan.py]
-    augment = "translation"       # of all images D sees; "" = off. With color and cutout
-    #                               [Zhao 2020]: better in 1,500 batches without R1, worse in 10,000
-    #                               with it [measured]
-    instance_noise = 0.0          # standard deviation, on all images D sees [kmualim 1]
-    instance_noise_batches = 0    # batches until it has faded to 0; 0 = never [ganhacks 13]
-    replay_size = 0               # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
-    replay_fraction = 0.5         # share of them among the fakes D sees [Shrivastava 2017]
-    swap_every = 0                # batches between swaps to an older G or D, 0 = off [ganhacks 8]
-    swap_for = 5                  # batches a swap lasts: "a few iterations" [ganhacks 8]
-    feature_matching = 0.0        # weight in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3];
-    #                               at 100.0 its gradient equals the adversarial one [measured]
-    gradient_penalty = 0.0        # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
-    r1_weight = 0.02              # keeps D's gradients small; 0.0 = off [measured]; 0.0128 by
-    #                               StyleGAN2's rule; 10.0 [Mescheder 2018]
-    r1_every = 10                 # batches from one R1 to the next, as it costs half a step. The
-    #                               weight is multiplied by it [guess; 4 and 8: measured];
-    #                               16 [Karras 2019 appendix B]
-    adversarial_weight = 1.0      # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
-
-    # ---- further terms of CartoonGAN's G, 0.0 = off. Content and style are relative here, so the
-    #      weights of papers are a start only.
-    content_weight = 10.0         # keeps what the photo shows [Chen 2018 s3.2.2]
-    content_features = "vgg19"    # block4_conv4, a download [Chen 2018]; vgg19:layer,layer;
-    #                               random, fixed filters at three scales; file.keras:layer,layer
-    style_weight = 0.0            # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
-    style_features = "vgg19"      # as content_features: the same layer [AnimeGANv2]
-    color_weight = 0.0            # keeps the photo's colors; 50.0 [AnimeGANv2]
-    variation_weight = 0.0        # differences of neighboring pixels; 1.0 [AnimeGANv2]
-    restoration_weight = 0.0      # G restores cartoons without outlines and with pale colors, of
-    #                               which the truth is known; 10.0 [measured]
+    loss = "cross_entropy"  # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
+    g_objective = "non_saturating"  # maximize log D(G(z)) [ganhacks 2]; saturating: Goodfellow's
+    d_updates = "joint"  # one update of real and fake [scratch 1]; apart: one of each [forcecore]
+    g_step_moves_d = False  # the original's defect: G's update trains D too [forcecore]
+    warmup_batches = 0  # batches in which D learns alone: 0 [kmualim 2]; 20, 100 [forcecore]
+    augment = "translation"  # of all images that D sees, "" = off; color, cutout too [Zhao 2020]
+    instance_noise = 0.0  # standard deviation, on all images that D sees [kmualim 1]
+    instance_noise_batches = 0  # batches until it has faded to 0; 0 = never [ganhacks 13]
+    replay_size = 0  # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
+    replay_fraction = 0.5  # share of them among the fakes that D sees [Shrivastava 2017]
+    swap_every = 0  # batches between swaps to an older G or D, 0 = off [ganhacks 8]
+    swap_for = 5  # batches that a swap lasts: "a few iterations" [ganhacks 8]
+    feature_matching = 0.0  # weight in G's loss, 0.0 = off; 100.0 [Salimans 2016 s3.1; scratch 3]
+    gradient_penalty = 0.0  # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
+    r1_weight = 0.02  # keeps D's gradients small, 0.0 = off [measured]; 10.0 [Mescheder 2018]
+    r1_every = 10  # batches from one R1 to the next, whose weight is multiplied by it [measured]
 
     # ---- targets of D for cross_entropy and least_squares, drawn uniformly from (low, high)
-    real_labels = (0.9, 0.9)      # one-sided [Salimans 2016; scratch 4]; (0.9, 1.0) [forcecore]
-    fake_labels = (0.0, 0.0)      # (0.0, 0.1) [forcecore]; (0.0, 0.3) [ganhacks 6]
-    g_labels = (1.0, 1.0)         # of fakes in G's loss [Goodfellow 2014]; (0.9, 1.0) [forcecore]
-    label_flip = 0.0              # probability of a wrong target [ganhacks 6; cartoon 2]
+    real_labels = (0.9, 0.9)  # one-sided [Salimans 2016; scratch 4]; (0.9, 1.0) [forcecore]
+    fake_labels = (0.0, 0.0)  # (0.0, 0.1) [forcecore]; (0.0, 0.3) [ganhacks 6]
+    g_labels = (1.0, 1.0)  # of fakes in G's loss [Goodfellow 2014]; (0.9, 1.0) [forcecore]
+    label_flip = 0.0  # probability of a wrong target [ganhacks 6; cartoon 2]
 
     # ---- optimizers
-    batch_size = 64               # images; half of the paper's, for laptops [pytorch]
-    d_optimizer = "adam"          # [Radford 2015 s4]; sgd, at a rate such as 0.02 [ganhacks 9]
-    g_optimizer = "adam"          # [Radford 2015 s4]
-    d_learning_rate = 4e-4        # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
-    g_learning_rate = 4e-4        # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
-    beta_1 = 0.5                  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore args.py]
-    ema_decay = 0.998             # of the averaged generator, 0.0 = off [Karras 2018 s6]; .9978 by
-    #                               StyleGAN2's rule; .995 is ahead until batch 7,500 [measured]
+    batch_size = 64  # half of the paper's, for laptops [pytorch]
+    d_optimizer = "adam"  # [Radford 2015 s4]; sgd, at a rate such as 0.02 [ganhacks 9]
+    g_optimizer = "adam"  # [Radford 2015 s4]
+    d_learning_rate = 4e-4  # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
+    g_learning_rate = 4e-4  # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
+    beta_1 = 0.5  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore]
+    ema_decay = 0.998  # of the averaged generator, 0.0 = off [Karras 2018 s6; measured]
 
     # ---- the run
-    name = "anime64"              # of the run folder, runs/<name>
-    seed = 0                      # of the weights, z, targets, flips and the order of the images
-    pretrain_batches = 0          # of G in an autoencoder, 0 = skip; 200 [forcecore gan.py]
-    pretrain_learning_rate = 1e-3  # of Adam [forcecore gan.py]
-    precision = "float32"         # mixed_bfloat16: a third faster on some CPUs [measured];
-    #                               mixed_float16
-    jit_compile = "auto"          # XLA: on, off, auto = Keras' choice; other random numbers
-    batches = 10000               # good faces by 1,500, better ones by 10,000 [forcecore]
-    dump_every = 50               # batches between grids, checkpoints, rows of loss.csv;
-    #                               10 [forcecore gan.py]
-    grid = (4, 8)                 # rows and columns of a sample grid; (4, 4) [forcecore gan.py]
-    keep_checkpoints = 10         # number of recent checkpoints to keep [forcecore gan.py]
-    keep_every = 1000             # batches between checkpoints kept for good, 0 = none [guess]
-    weights = ""                  # a checkpoint folder to start from; "" = none
+    name = "anime64"  # of the run folder, runs/<name>
+    seed = 0  # of the weights, z, targets, flips and the order of the images
+    pretrain_batches = 0  # of G in an autoencoder, 0 = skip; 200 [forcecore 3]
+    pretrain_learning_rate = 1e-3  # of Adam [forcecore]
+    precision = "float32"  # mixed_bfloat16: a third faster on some CPUs [measured]; mixed_float16
+    jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; other random numbers
+    batches = 10000  # good faces by 1,500, better ones by 10,000 [forcecore; measured]
+    dump_every = 50  # batches of an epoch, at whose end grid and weights are saved; 10 [forcecore]
+    grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
+    keep_every = 1000  # batches between checkpoints that are kept for good, 0 = none [guess]
+    weights = ""  # a checkpoint whose networks a new run starts from; "" = none
 
     # ---- the verbs generate and evaluate
-    generate_count = 64           # number of images to generate [guess]
-    checkpoint = "newest"         # to generate from: newest; a batch, such as 5000; or best, the
-    #                               one of the lowest Frechet distance in scores.csv [guess]
-    generate_class = ""           # the class to generate if `conditional`; "" = all in turn
-    generate_from = ""            # a glob of photos of any size to translate, for `photos`
-    evaluate_count = 3000         # images per checkpoint, in the columns of scores.csv [guess]
-    features = "inception"        # inception, a download; random, fixed filters; a .keras file; or
-    #                               classifier, which is trained on the labels of `data`
+    generate_count = 64  # number of images to generate [guess]
+    checkpoint = "newest"  # to generate from: newest, a batch, such as 5000, or best
+    generate_class = ""  # the class to generate if `conditional`; "" = all in turn
+    evaluate_count = 3000  # images per checkpoint, as in the columns of scores.csv [guess]
+    features = "mobilenet"  # to compare images by; inception, random, classifier, or a .keras file
 
-    def __init_subclass__(cls):
-        """Checks the constants of a preset: their names, types and ranges."""
-        for name, value in _own_constants(cls).items():
-            _check_constant(name, value)
 
+class Cartoon(Args):
+    """Photos to cartoons without pairs of them, a CartoonGAN: what its presets have in common.
+
+    Content and style weights are relative here: those of papers are only a start.
+    """
+    network = "cartoon"
+    generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
+    u_net = False  # G with skip connections, which changes the photo; spectral_norm fits it
+    adversarial_weight = 1.0  # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
+    content_weight = 10.0  # keeps what the photo shows [Chen 2018 s3.2.2]
+    content_features = "vgg19"  # [Chen 2018], a download; random; vgg19:layer; file.keras:layer
+    style_weight = 0.0  # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
+    style_features = "vgg19"  # as content_features
+    color_weight = 0.0  # keeps the photo's colors; 50.0 [AnimeGANv2]
+    variation_weight = 0.0  # differences of neighboring pixels; 1.0 [AnimeGANv2]
+    restoration_weight = 0.0  # G restores degraded cartoons, whose truth is known [measured]
+    augment = "translation"  # keeps D from memorizing a few hundred cartoons [Zhao 2020]
+    r1_weight = 0.0
+    ema_decay = 0.995  # [guess]
+    batch_norm = "none"  # its networks use instance norm
+    upsampling = "bilinear"  # [cartoon 3]; nearest leaves a grid [measured]; the paper: transpose
+    kernel_size = 3  # [Chen 2018 fig. 2]
+    loss = "least_squares"  # with cross_entropy D wins within 400 batches [measured]
+    kernel_initializer = "glorot_uniform"  # content distance .87, normal .88 [guess]
+    generator_extra_filters = ()
+    test_fraction = 0.2
 
 class Small(Args):
-    """Anime faces on a computer without a GPU: half of the filters, and smaller batches.
-
-    35 minutes on two cores. The Frechet distance is then 648, and that of Args 771 after as many
-    images, but more faces have a defect. After 60,000 batches it is 522, and fewer have one
-    [measured, one seed].
-    """
+    """Anime faces without a GPU: half of the filters, and smaller batches."""
     name = "small"
     generator_filters = (256, 128, 64, 32)
     generator_extra_filters = (32,)
     discriminator_filters = (32, 64, 128, 256)
     batch_size = 32
-    batches = 20000
+    batches = 20000  # after 60,000 fewer faces have a defect [measured: README]
 
 
 class ToyFaces(Args):
-    """Procedural faces with known factors, and a quarter of the filters: for a laptop."""
+    """Faces painted by code, with a quarter of the filters: for a laptop."""
     name = "toyfaces"
     images = "toyfaces"
     data = "toyfaces.hdf5"
@@ -243,37 +147,32 @@ class ToyFaces(Args):
     generator_filters = (128, 64, 32, 16)
     generator_extra_filters = (16,)
     discriminator_filters = (16, 32, 64, 128)
-    flip = False                  # half of the toy faces are already mirrored
-    augment = ""                  # 376 of the 384 modes after 6,000 batches; with color and
-    #                               translation 261 after 8,000 [measured]
-    batch_size = 16               # more, smaller steps than with 32 help a short run [measured]
-    ema_decay = 0.999             # shows less of the checkerboard than .998 [measured]
-    batches = 6000                # four and a half minutes on one core [measured]
+    flip = False  # half of the toy faces are already mirrored
+    augment = ""  # 376 of the 384 modes; 261 with color and translation [measured]
+    batch_size = 16  # more, smaller steps than with 32 help a short run [measured]
+    ema_decay = 0.999  # shows less of the checkerboard than .998 [measured]
+    batches = 6000
 
 
 class Mnist28(Args):
-    """MNIST's digits, 28x28, by class: two stages instead of four [kmualim 11].
-
-    Without labels a classifier is unsure of a sixth of the digits, with labels of 0.2% [measured].
-    """
+    """MNIST's digits, 28x28, by class: two stages instead of four [kmualim 11]."""
     name = "mnist28"
-    images = "mnist"              # read from the folder mnist/, or downloaded by Keras
+    images = "mnist"  # read from the folder mnist/, or downloaded by Keras
     data = "mnist.hdf5"
     image_shape = (28, 28, 1)
-    conditional = True            # a distance of 2.0; 4.3 without labels [ganhacks 12; measured]
-    flip = False                  # a mirrored 3 is not a digit
-    augment = ""                  # 60,000 digits are too many to memorize
+    conditional = True  # Frechet distance 2.0; 4.3 without labels [ganhacks 12; measured]
+    flip = False  # a mirrored 3 is not a digit
+    augment = ""  # 60,000 digits are too many to memorize
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
     generator_extra_filters = (64,)
-    discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0: 5.2
-    #                                             instead of 4.3, without labels [measured]
-    batch_size = 16               # without labels 4.3; 5.8 after 4,000 batches of 32 [measured]
+    discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
+    batch_size = 16  # 4.3 without labels; 5.8 after 4,000 batches of 32 [measured]
     batches = 8000
     features = "classifier"
 
 
 class OriginalMnist28(Mnist28):
-    """What kmualim's DCGAN-MNIST-Keras recommends, for comparison. It states no learning rates."""
+    """MNIST's digits as kmualim's DCGAN-MNIST-Keras recommends. It states no learning rates."""
     name = "original-mnist28"
     conditional = False
     generator_filters = (128, 64)
@@ -288,47 +187,45 @@ class OriginalMnist28(Mnist28):
     real_labels = (1.0, 1.0)
     kernel_initializer = "glorot_uniform"
     batch_size = 32
-    batches = 4000                # [kmualim]
-    d_learning_rate = 2e-4        # [Radford 2015 s4]
+    batches = 4000  # [kmualim]
+    d_learning_rate = 2e-4  # [Radford 2015 s4]
     g_learning_rate = 2e-4
     ema_decay = 0.0
 
 
 class Even(Args):
-    """Even numbers up to `max_int`, as bits: dense layers learn them in seconds [scratch 6]."""
+    """Even numbers as bits, which dense layers learn in seconds [scratch 6]."""
     name = "even"
     images = "even"
     data = "even.hdf5"
     dataset_size = 10000
-    image_shape = (1, 10, 1)      # ten bits: `max_int` up to 1,023
+    image_shape = (1, 7, 1)  # seven bits: even numbers below 128 [scratch 6]
     network = "even"
-    flip = False                  # mirrored bits are another number
+    flip = False  # mirrored bits are another number
     augment = ""
     r1_weight = 0.0
-    ema_decay = 0.995             # its run is short
+    ema_decay = 0.995  # its run is short
     latent = "binary"
-    latent_dim = 8                # 256 values of z; with more, some stay between two
-    #                               numbers [measured]
+    latent_dim = 8  # 256 values of z; with more, some stay between two numbers [measured]
     generator_filters = (128, 128)
     generator_extra_filters = ()
     discriminator_filters = (256, 256)
     batch_norm = "none"
     kernel_initializer = "glorot_uniform"
-    instance_noise = 0.3          # bits are isolated points: noise gives D a slope between them
+    instance_noise = 0.3  # bits are isolated points: noise gives D a slope between them
     instance_noise_batches = 1000
-    loss = "least_squares"        # with cross_entropy 2 of 9 runs exceed max_int [measured]
+    loss = "least_squares"
     real_labels = (1.0, 1.0)
-    batch_size = 512              # nearly every number in each batch; at 64 one or two stay wrong
-    #                               [measured]
-    d_learning_rate = 2e-3        # [scratch 5: D's is the higher one; measured]
+    batch_size = 512  # nearly every number in each batch [measured]
+    d_learning_rate = 2e-3  # [scratch 5: D's is the higher one; measured]
     g_learning_rate = 5e-4
     batches = 2000
     dump_every = 250
     grid = (32, 4)
 
 
-class Cartoon256(Args):
-    """CartoonGAN, photos to cartoons, with the image size and networks of its paper [Chen 2018].
+class Cartoon256(Cartoon):
+    """Photos to cartoons with the image size and networks of the CartoonGAN paper [Chen 2018].
 
     What differs from the paper: upsampling is bilinear, the loss is least squares with one-sided
     targets, G's first phase is 2,500 batches, D gets shifted images and weighs cartoons as much as
@@ -337,27 +234,15 @@ class Cartoon256(Args):
     contrast: for more style see `Cartoon64`.
     """
     name = "cartoon256"
-    images = "cartoons/*"
-    photos = "photos/*"
+    images = "cartoons"
+    photos = "photos"
     data = "cartoon256.hdf5"
     image_shape = (256, 256, 3)
-    network = "cartoongan"
-    augment = "translation"       # keeps D from memorizing a few hundred cartoons [Zhao 2020]
-    r1_weight = 0.0
-    ema_decay = 0.995             # [guess]
-    batch_norm = "none"           # its networks use instance norm
-    upsampling = "bilinear"       # [cartoon 3]; nearest leaves a grid [measured]; transpose in the
-    #                               paper
-    kernel_size = 3               # [Chen 2018 fig. 2]
-    loss = "least_squares"        # with cross_entropy D wins within 400 batches [measured]
-    kernel_initializer = "glorot_uniform"  # [guess: content distance .87, normal .88]
     generator_filters = (64, 128, 256)
-    generator_extra_filters = ()
     discriminator_filters = (32, 64, 128)
-    test_fraction = 0.2
-    batch_size = 4                # takes 4 GB of memory [measured]
-    content_weight = 2.0          # 0.5 is no better; at 0.1 the kernel distance rises [measured]
-    d_learning_rate = 5e-5        # [measured: with cross_entropy at 2e-4 D wins]
+    batch_size = 4  # takes 4 GB of memory [measured]
+    content_weight = 2.0  # 0.5 is no better; at 0.1 the kernel distance rises [measured]
+    d_learning_rate = 5e-5  # [measured: with cross_entropy at 2e-4 D wins]
     g_learning_rate = 1e-4
     pretrain_batches = 2500
     pretrain_learning_rate = 3e-4  # content distance .83 after 150 batches, .87 at 1e-3 [measured]
@@ -365,7 +250,7 @@ class Cartoon256(Args):
     grid = (2, 4)
 
 
-class Cartoon64(Cartoon256):
+class Cartoon64(Cartoon):
     """Photos to cartoons at 64x64, with networks and losses that change the style, for a laptop.
 
     G begins with the photo itself and has no first phase, D sees colors and contrast. G also learns
@@ -377,45 +262,40 @@ class Cartoon64(Cartoon256):
     images = "toyscenes"
     photos = "toyscenes"
     data = "cartoon64.hdf5"
-    image_shape = (64, 64, 3)
     generator_filters = (16, 32, 64)
     discriminator_filters = (16, 32, 64)
     u_net = True
-    spectral_norm = True
-    restoration_weight = 10.0     # without it black blots appear in place of outlines [measured]
-    adversarial_weight = 0.2      # at 0.5 colored strokes from batch 3,000 on [measured]
-    content_weight = 0.0          # restoring keeps the content
-    style_weight = 0.5            # of stronger colors [guess: trials of 750 batches]
+    spectral_norm = True  # instance norm would hide contrast and colors from D [Wang 2020]
+    restoration_weight = 10.0  # without it black blots in place of outlines [measured]
+    adversarial_weight = 0.2  # at 0.5 colored strokes from batch 3,000 on [measured]
+    content_weight = 0.0  # restoring keeps the content
+    style_weight = 0.5  # of stronger colors [guess: trials of 750 batches]
     style_features = "random"
-    d_learning_rate = 5e-4        # [guess]
-    g_learning_rate = 5e-4        # unstable at 1e-3 [measured]
+    d_learning_rate = 5e-4  # [guess]
+    g_learning_rate = 5e-4  # unstable at 1e-3 [measured]
     batch_size = 8
-    pretrain_batches = 0          # G begins as the identity
     batches = 2000
-    grid = (4, 8)
-    evaluate_count = 400          # all of the test photos of 2,000 toy scenes
-    features = "random"           # nothing to download
+    evaluate_count = 400  # all of the test photos of 2,000 toy scenes
+    features = "random"  # nothing to download
 
 
 class CartoonPhotos(Cartoon64):
     """Your own photos to cartoons, at 64x64: more style, flat areas, and colors that stay.
 
-    What is marked as measured was measured with 500 photos and 500 painted landscapes, a fifth of
-    which are not for training.
+    What is marked as measured was measured with 500 photos and 500 pictures that another model
+    had painted, a fifth of which are not for training.
     """
     name = "cartoon-photos"
-    images = "cartoons/*"
-    photos = "photos/*"
+    images = "cartoons"
+    photos = "photos"
     data = "cartoon-photos.hdf5"
-    adversarial_weight = 1.0      # [Chen 2018 eq. 1]
-    style_weight = 2.0            # [AnimeGANv2]
-    variation_weight = 2.0        # without it and the next one G sharpens photos: a kernel distance
-    #                               of 219 after 2,000 batches; with both 156 after 1,500 [measured]
-    color_weight = 10.0           # without it some meadows become blue [measured]
-    g_learning_rate = 2e-4        # with the constants of Cartoon64 images had one color from batch
-    #                               1,400 on [measured]
-    batches = 1500                # 159 after 1,000 [measured]
-    evaluate_count = 100          # the test photos of 500, a fifth of them
+    adversarial_weight = 1.0  # [Chen 2018 eq. 1]
+    style_weight = 2.0  # [AnimeGANv2]
+    variation_weight = 2.0  # without it and the next one G sharpens photos [measured]
+    color_weight = 10.0  # without it some meadows become blue [measured]
+    g_learning_rate = 2e-4  # at 5e-4 images had one color from batch 1,400 on [measured]
+    batches = 1500  # kernel distance 156; 159 after 1,000 [measured]
+    evaluate_count = 100  # the test photos of 500, a fifth of them
 
 
 class Original(Args):
@@ -445,7 +325,7 @@ class Original(Args):
 
 
 class KerasExample(Args):
-    """The recipe of keras.io's "DCGAN to generate face images", for comparison.
+    """The recipe and networks of keras.io's "DCGAN to generate face images".
 
     The example uses 1 as the target of fakes, which is equivalent. Its noise moves the targets of
     real images towards 0.95, and those of fakes below 0, where the loss has no minimum: here they
@@ -471,18 +351,16 @@ class KerasExample(Args):
 
 
 class PyTorchExample(Args):
-    """The recipe and networks of pytorch/examples' DCGAN, for comparison.
+    """The recipe and networks of pytorch/examples' DCGAN.
 
-    The example initializes the scales of batch norm with N(1, 0.02); here they start at 1.
+    The example has no biases, an epsilon of 1e-5 in batch norm, and initial scales of N(1, 0.02).
     PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
     """
     name = "pytorch-example"
     flip = False
     generator_extra_filters = ()
     g_leaky_slope = 0.0
-    use_bias = False
     bn_momentum = 0.9
-    bn_epsilon = 1e-5
     augment = ""
     r1_weight = 0.0
     real_labels = (1.0, 1.0)
@@ -491,10 +369,275 @@ class PyTorchExample(Args):
     ema_decay = 0.0
 
 
+# ---- what a constant may be: each rule stands here once
+
+CHOICES = {
+    "crop": ("center", "squash"),
+    "network": ("dcgan", "keras_example", "even", "cartoon"),
+    "latent": ("normal", "uniform", "binary"),
+    "downsampling": ("stride", "average", "max"),
+    "upsampling": ("transpose", "pixel_shuffle", "nearest", "bilinear"),
+    "batch_norm": ("both", "generator", "discriminator", "none"),
+    "kernel_initializer": ("normal", "random_normal", "random_uniform", "truncated_normal",
+                           "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+                           "lecun_uniform", "lecun_normal", "orthogonal"),
+    "loss": ("cross_entropy", "least_squares", "hinge", "wasserstein"),
+    "g_objective": ("non_saturating", "saturating"),
+    "d_updates": ("joint", "apart"),
+    "d_optimizer": ("adam", "sgd"),
+    "g_optimizer": ("adam", "sgd"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "jit_compile": ("auto", "on", "off"),
+}
+AUGMENT_POLICIES = ("color", "translation", "cutout")
+
+# Numbers are at least 0, unless they are named here.
+AT_LEAST_1 = ("image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
+              "discriminator_filters", "kernel_size", "batch_size", "batches", "dump_every", "grid",
+              "r1_every", "generate_count", "evaluate_count")
+AT_MOST_1 = ("label_flip", "replay_fraction")
+BELOW_1 = ("test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum")
+
+# {network: (preset, constants that the network ignores and that stay as in the preset)}
+IGNORED = {
+    "keras_example": (KerasExample, (
+        "conditional", "generator_extra_filters", "downsampling", "upsampling", "batch_norm",
+        "kernel_initializer", "g_dropout", "minibatch_kernels", "spectral_norm")),
+    "even": (Even, (
+        "conditional", "generator_extra_filters", "kernel_size", "downsampling", "upsampling",
+        "batch_norm", "kernel_initializer", "g_dropout", "d_dropout", "minibatch_kernels",
+        "spectral_norm", "flip", "augment")),
+    "cartoon": (Cartoon, (
+        "conditional", "generator_extra_filters", "downsampling", "batch_norm", "g_dropout",
+        "minibatch_kernels", "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
+}
+
+LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
+
+
+def has_batch_norm_in_d(args):
+    """Returns whether D has batch norm: its output for an image then depends on the batch."""
+    return args.batch_norm in ("both", "discriminator")
+
+
+# Combinations that are refused: (constants, condition, what is wrong, what to do).
+INCOMPATIBLE = (
+    (("network", "photos"), lambda a: (a.network == "cartoon") != bool(a.photos),
+     "only the network cartoon learns from photos", "Choose one of the Cartoon presets"),
+    (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
+     "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
+    (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
+     "cartoons have 3 channels", "Set the last number of image_shape to 3"),
+    (("image_shape", "network"),
+     lambda a: a.network == "even" and (a.image_shape[0], a.image_shape[2]) != (1, 1),
+     "a number is one row of bits", "Set image_shape=(1,7,1) for seven bits"),
+    (("loss", "gradient_penalty"),
+     lambda a: a.loss == "wasserstein" and not (a.gradient_penalty or a.spectral_norm),
+     "without a bound on D's gradient this loss decreases without end",
+     "Set gradient_penalty=10.0 and batch_norm=generator"),
+    (("spectral_norm", "batch_norm"), lambda a: a.spectral_norm and has_batch_norm_in_d(a),
+     "batch norm in D undoes the normalization of the layer before it",
+     "Set batch_norm=generator"),
+    (("gradient_penalty", "d_updates"),
+     lambda a: a.gradient_penalty and a.d_updates == "apart",
+     "the penalty needs real and fake images in the same update", "Set d_updates=joint"),
+    (("g_objective", "loss"),
+     lambda a: a.g_objective == "saturating" and a.loss != "cross_entropy",
+     "only the cross-entropy has a saturating objective", "Set g_objective=non_saturating"),
+    (("g_objective", "g_labels"),
+     lambda a: a.g_objective == "saturating" and a.g_labels != (1.0, 1.0),
+     "the saturating objective has no targets", "Set g_labels=(1.0,1.0)"),
+    (("label_flip", "loss"), lambda a: a.label_flip and a.loss in ("hinge", "wasserstein"),
+     "this loss has no targets that could be flipped", "Set label_flip=0.0"),
+    (("real_labels", "fake_labels"), lambda a: sum(a.real_labels) <= sum(a.fake_labels),
+     "targets of real images must be the higher ones", "Set real_labels above fake_labels"),
+    (("replay_size", "batch_size"), lambda a: 0 < a.replay_size < a.batch_size,
+     "the replay buffer must hold at least one batch", "Raise replay_size, or set it to 0"),
+    (("replay_size", "replay_fraction"), lambda a: a.replay_size and not a.replay_fraction,
+     "no image of the replay buffer would be used", "Raise replay_fraction"),
+    (("swap_every", "dump_every"), lambda a: a.swap_every % a.dump_every,
+     "a swap begins with an epoch", "Set swap_every to a multiple of dump_every"),
+    (("swap_for", "dump_every"), lambda a: a.swap_every and not 0 < a.swap_for < a.dump_every,
+     "a swap ends before its epoch does", "Set swap_for to at least 1 and below dump_every"),
+    (("g_step_moves_d", "d_updates"), lambda a: a.g_step_moves_d and a.d_updates != "apart",
+     "the original has both or neither", "Set d_updates=apart"),
+    (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
+     "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
+)
+
+# What is allowed but seldom intended: (condition, warning).
+WARNINGS = (
+    (lambda a: a.gradient_penalty and has_batch_norm_in_d(a),
+     "`gradient_penalty` with batch norm in D: D's gradient at one image then depends on the other "
+     "images of the batch. Consider batch_norm=generator."),
+    (lambda a: a.r1_weight >= LARGE_R1 and has_batch_norm_in_d(a),
+     "`r1_weight` is large for a D with batch norm, which may learn too little. Weights of 0.02 to "
+     "0.1 work, and larger ones with batch_norm=generator."),
+    (lambda a: a.minibatch_kernels and (a.gradient_penalty or a.r1_weight >= LARGE_R1),
+     "`minibatch_kernels` with a gradient penalty: D's gradient at one image then depends on the "
+     "other images of the batch."),
+    (lambda a: a.loss in ("hinge", "wasserstein"),
+     "`real_labels`, `fake_labels` and `g_labels` are not used, as this loss has no targets."),
+    (lambda a: a.loss != "cross_entropy",
+     "The watch knows healthy ranges of the losses for cross_entropy only."),
+)
+
+
+def check(args):
+    """Validates a configuration: unknown names and values and incompatible constants raise.
+
+    Args:
+        args: the constants, `Args` or a subclass.
+
+    Raises:
+        ValueError: names the constants, what is wrong and what to do.
+    """
+    _check_each(args)
+    for name, choices in CHOICES.items():
+        value = getattr(args, name)
+        if value not in choices:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value}")
+    augment_policies(args.augment)
+    if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
+        raise ValueError("`checkpoint` must be newest, best or the number of a batch, such as "
+                         f"5000. Received: checkpoint={args.checkpoint}")
+    if args.network in IGNORED:
+        preset, names = IGNORED[args.network]
+        for name in names:
+            if getattr(args, name) != getattr(preset, name):
+                raise ValueError(f"`{name}` has no effect on network={args.network}. Remove it. "
+                                 f"Received: {name}={getattr(args, name)!r}")
+    for names, is_broken, reason, remedy in INCOMPATIBLE:
+        if is_broken(args):
+            first, second = names
+            raise ValueError(
+                f"`{first}` is incompatible with `{second}`: {reason}. {remedy}. Received: "
+                f"{first}={getattr(args, first)!r}, {second}={getattr(args, second)!r}")
+    _check_stages(args)
+
+
+def _check_stages(args):
+    """Checks that G's stages, each of which doubles rows and columns, end at `image_shape`."""
+    filters = args.generator_filters
+    if not filters or not args.discriminator_filters:
+        raise ValueError("`generator_filters` and `discriminator_filters` need at least one value. "
+                         f"Received: generator_filters={filters}, "
+                         f"discriminator_filters={args.discriminator_filters}")
+    if args.network == "even":
+        return  # dense layers, of any number
+    rows, columns, _ = args.image_shape
+    # The first layer of a CartoonGAN keeps the size.
+    stages = len(filters) - 1 if args.network == "cartoon" else len(filters)
+    if rows % 2 ** stages == 0 and columns % 2 ** stages == 0:
+        return
+    fitting = filters
+    while fitting and (rows % 2 ** len(fitting) or columns % 2 ** len(fitting)):
+        fitting = fitting[1:]
+    hint = f", such as generator_filters={fitting}" if fitting else ""
+    raise ValueError(
+        f"`generator_filters` has {len(filters)} values, each of which doubles rows and columns, "
+        f"so those of `image_shape` must be multiples of {2 ** stages}. Use fewer filters{hint}, "
+        f"or another size. Received: image_shape={args.image_shape}, generator_filters={filters}")
+
+
+def warnings(args):
+    """Returns warnings about what is allowed but seldom intended, a list of lines."""
+    return [text for applies, text in WARNINGS if applies(args)]
+
+
+def augment_policies(text):
+    """Splits the constant `augment`, such as "color,translation", into a list of policies.
+
+    Raises:
+        ValueError: on a name that is not in AUGMENT_POLICIES.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in AUGMENT_POLICIES:
+            raise ValueError(f"`augment` must be names out of {', '.join(AUGMENT_POLICIES)}, "
+                             f"separated by commas. Received: augment={text}")
+    return names
+
+
+def _check_each(args):
+    """Raises ValueError if a constant is unknown, or has a wrong type or range."""
+    defaults = constants(Cartoon if issubclass(args, Cartoon) else Args)
+    for name, value in constants(args).items():
+        if name not in defaults:
+            raise _unknown_constant(name, value, defaults)
+        _check_value(name, value, defaults[name])
+
+
+def _unknown_constant(name, value, known):
+    """Returns the exception for a constant that is not among the known ones."""
+    if name in constants(Cartoon):
+        return ValueError(f"`{name}` is a constant of the Cartoon presets alone. Name one of them "
+                          f"first, such as CartoonPhotos. Received: {name}={value!r}")
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return ValueError(f"`{name}` is not a constant of args.py. Did you mean `{nearest}`? "
+                      f"Received: {name}={value!r}")
+
+
+def _check_value(name, value, default):
+    """Raises ValueError if a value has another type than its default, or is out of range."""
+    if not _same_type(value, default):
+        raise ValueError(f"`{name}` must be of type {type(default).__name__}, such as "
+                         f"{default!r}. Received: {name}={value!r} of type {type(value).__name__}")
+    numbers = ()
+    if isinstance(value, tuple):
+        if len(value) != len(default) and not name.endswith("_filters"):
+            raise ValueError(f"`{name}` must have {len(default)} values, such as {default!r}. "
+                             f"Received: {name}={value!r}")
+        numbers = value
+    elif not isinstance(value, str):
+        numbers = (value,)
+    low = 1 if name in AT_LEAST_1 else 0
+    for number in numbers:
+        if number < low:
+            raise ValueError(f"`{name}` must be at least {low}. Received: {name}={value!r}")
+        if name in AT_MOST_1 and number > 1:
+            raise ValueError(f"`{name}` must be at most 1. Received: {name}={value!r}")
+        if name in BELOW_1 and number >= 1:
+            raise ValueError(f"`{name}` must be below 1. Received: {name}={value!r}")
+        if name == "seed" and number >= 2 ** 32:
+            raise ValueError(f"`seed` must be below 2**32. Received: seed={value!r}")
+    if name in ("real_labels", "fake_labels", "g_labels"):
+        if value[0] > value[1] or sum(value) > 2:
+            raise ValueError(f"`{name}` must be (low, high) with a mean in [0, 1]. "
+                             f"Received: {name}={value!r}")
+
+
+def _same_type(value, default):
+    """Returns whether `value` has the type of `default`. An int may stand for a float."""
+    if isinstance(default, tuple):
+        kind = default[0] if default else 1
+        return isinstance(value, tuple) and all(_same_type(item, kind) for item in value)
+    if type(default) is float:
+        return type(value) in (int, float)
+    return type(value) is type(default)
+
+
+# ---- presets and overrides
+
+
+def constants(args):
+    """Returns {name: value} of every constant of `args`; a preset's own value wins."""
+    values = {}
+    for cls in reversed(args.__mro__[:-1]):  # without `object`
+        values.update(_own_constants(cls))
+    return values
+
+
+def _own_constants(cls):
+    """Returns {name: value} of the constants that a class sets itself."""
+    return {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+
+
 def presets():
-    """Returns {name: class} of Args and the presets below it in this file."""
+    """Returns {name: class} of Args and its presets in this file."""
     return {name: value for name, value in globals().items()
-            if isinstance(value, type) and issubclass(value, Args)}
+            if isinstance(value, type) and issubclass(value, Args) and value is not Cartoon}
 
 
 def override(args, **changes):
@@ -503,7 +646,9 @@ def override(args, **changes):
     Raises:
         ValueError: if a name is unknown, or a value has the wrong type or range.
     """
-    return type(args.__name__, (args,), changes)
+    changed = type(args.__name__, (args,), changes)
+    _check_each(changed)
+    return changed
 
 
 def preset_name(args):
@@ -517,11 +662,15 @@ def preset_name(args):
 def overrides(args):
     """Returns {name: value} of the constants that `args` sets on top of its preset."""
     preset = presets()[preset_name(args)]
-    above = args.__mro__[:args.__mro__.index(preset)]
     values = {}
-    for cls in reversed(above):
+    for cls in reversed(args.__mro__[:args.__mro__.index(preset)]):
         values.update(_own_constants(cls))
     return values
+
+
+# ---- the command line
+
+VERBS = ("pretrain_gen", "train_gan", "generate", "evaluate")
 
 
 def parse(arguments, verbs=VERBS):
@@ -540,37 +689,23 @@ def parse(arguments, verbs=VERBS):
     Raises:
         ValueError: if an argument is unknown, or a value is invalid.
     """
-    args, chosen, changes = Args, [], {}
+    preset, chosen, texts = Args, [], {}
     for position, argument in enumerate(arguments):
         if "=" in argument:
-            name, _, text = argument.partition("=")
-            changes[name] = _parse_value(name, text)
+            name, _, texts[name] = argument.partition("=")
         elif argument in verbs:
             chosen.append(argument)
         elif argument in presets() and position == 0:
-            args = presets()[argument]
+            preset = presets()[argument]
         else:
             raise _unknown_argument(argument, verbs)
-    return override(args, **changes), chosen
+    changes = {name: _parse_value(preset, name, text) for name, text in texts.items()}
+    return override(preset, **changes), chosen
 
 
-def _unknown_argument(argument, verbs):
-    """Returns the exception for an argument that is no preset, verb or constant=value."""
-    known = f"a preset ({', '.join(presets())}) as the first one, "
-    if verbs:
-        known += f"a verb ({', '.join(verbs)}), "
-    names = list(presets()) + list(verbs)
-    nearest = difflib.get_close_matches(argument, names, n=1)
-    hint = f"Did you mean {nearest[0]}? " if nearest else ""
-    if argument in presets():
-        hint = f"Put {argument} first. "
-    return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
-                      f"{hint}Received: {argument}")
-
-
-def _parse_value(name, text):
+def _parse_value(preset, name, text):
     """Returns the value of `name=text`: the text itself, or the Python literal it stands for."""
-    default = constants(Args).get(name, "")
+    default = constants(preset).get(name, "")
     if isinstance(default, str):
         return text
     try:
@@ -580,19 +715,130 @@ def _parse_value(name, text):
                          f"such as {default!r}. Received: {name}={text}") from None
 
 
-def run_script(main, verbs=(), *errors):
-    """Runs `main(args, verbs)` on the command line. Errors a user can fix end it with one line.
+def _unknown_argument(argument, verbs):
+    """Returns the exception for an argument that is no preset, verb or constant=value."""
+    known = f"a preset ({', '.join(presets())}) as the first one, "
+    if verbs:
+        known += f"a verb ({', '.join(verbs)}), "
+    nearest = difflib.get_close_matches(argument, [*presets(), *verbs], n=1)
+    hint = f"Did you mean {nearest[0]}? " if nearest else ""
+    if argument in presets():
+        hint = f"Put {argument} first. "
+    return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
+                      f"{hint}Received: {argument}")
+
+
+def usage(script, verbs):
+    """Returns the text of `--help`: verbs, presets, and the constants with their comments."""
+    verbs_usage = " [verb ...]" if verbs else ""
+    lines = [f"python {script} [preset]{verbs_usage} [constant=value ...]", ""]
+    if verbs:
+        lines += [f"Verbs, run in the order given: {', '.join(verbs)}", ""]
+    lines.append("Presets:")
+    for name, preset in presets().items():
+        lines.append(f"  {name:16} {preset.__doc__.splitlines()[0]}")
+    with open(__file__) as file:
+        source = file.read()
+    for title, cls in (("Constants", Args), ("Constants of the Cartoon presets", Cartoon)):
+        lines += ["", f"{title}:"]
+        body = re.split(rf"^class {cls.__name__}\b.*$", source, maxsplit=1, flags=re.MULTILINE)[1]
+        for line in body.split("\n    def ")[0].split("\nclass ")[0].splitlines():
+            if line.startswith("    # ----"):
+                lines += ["", f"  {line.strip(' #-')}"]
+            elif re.match(r"    \w+ = ", line):
+                lines.append(f"  {line.strip()}")
+    return "\n".join(lines)
+
+
+def read_command_line(verbs=()):
+    """Parses sys.argv. `--help` and mistakes end the process here, before TensorFlow is loaded.
+
+    Returns:
+        (args, chosen), see `parse`.
+    """
+    script = os.path.basename(sys.argv[0])
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(usage(script, verbs))
+        sys.exit()
+    try:
+        args, chosen = parse(sys.argv[1:], verbs)
+        check(args)
+    except ValueError as error:
+        sys.exit(f"{script}: {error}")
+    return args, chosen
+
+
+def run_script(main, args, verbs=(), errors=()):
+    """Runs `main(args, verbs)`. Errors that a user can fix end the process with one line.
 
     Args:
         main: the function to run.
-        verbs: the verbs that the script has.
+        args, verbs: what `read_command_line` returned.
         errors: exception classes to report in one line, beside ValueError and OSError.
     """
     script = os.path.basename(sys.argv[0])
-    sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
-        main(*parse(sys.argv[1:], verbs))
+        main(args, verbs)
     except (ValueError, OSError, *errors) as error:
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: interrupted. Run the same command again.")
+
+
+# ---- where the values come from
+
+SOURCES = {
+    # The five texts that this project implements.
+    "cartoon": "training_CartoonGAN: tips about training a CartoonGAN. "
+               "1: train G alone for 20 to 30 epochs first; "
+               "2: if D is too strong, smooth and flip labels; "
+               "3: grid noise comes from Conv2DTranspose and fades with training; "
+               "4: all images black, D's loss 0 and G's very high: D has won; "
+               "5: G's input is a photo",
+    "ganhacks": "github.com/soumith/ganhacks. "
+                "1: images in [-1, 1], tanh; 2: G maximizes log D; 3: z from a sphere; "
+                "4: batch norm, real and fake images in batches of their own; "
+                "5: leaky ReLU, strided or average pooling down, transposed or pixel shuffle up; "
+                "6: soft, noisy and flipped labels; 8: replay, swaps for past checkpoints; "
+                "9: Adam, or SGD for D; 10: D's loss 0, gradient norms over 100 and a steadily "
+                "falling G loss are failures; 12: D classifies, too; "
+                "13: noise on D's inputs that decays; 17: dropout in G, when sampling too",
+    "kmualim": "github.com/kmualim/DCGAN-Keras-Implementation. "
+               "1: noise on both inputs of D; 2: do not pretrain D; 3, 4: kernels of 3x3; "
+               "5: 128 filters in each layer of D; 6: dropout of .3 to .6; 7: flip labels; "
+               "8: weight initialization; 9: do not stop early; 10: the guidelines of the DCGAN "
+               "paper; 11: try MNIST first",
+    "scratch": "Learn GAN from Scratch. "
+               "1: D's loss is the mean of its losses on real and on detached fake images; "
+               "2: look at images rather than losses; "
+               "3: against mode collapse a lower learning rate, feature matching, minibatch "
+               "discrimination; 4: targets of .9; 5: two time scales, D 4e-4 and G 1e-4; "
+               "6: the super simple GAN, github.com/nbertagnolli/pytorch-simple-gan",
+    "forcecore": "github.com/forcecore/Keras-GAN-Animeface-Character. "
+                 "1: constants in args.py, main() at the bottom; 2: data.py writes 64x64 images "
+                 "to data.hdf5; 3: pretrain G in an autoencoder; 4: a grid and weights every 10 "
+                 "batches; 5: D's losses near .1 and G's at 1 to 4 are healthy, a G loss of 3 to 8 "
+                 "diverged, losses over 15 are lost, one color means that G fools D, all losses "
+                 "under 1 mean that D catches up, noise until batch 1,000 is normal; "
+                 "6: any dataset works in principle",
+    # Other programs.
+    "pytorch": "github.com/pytorch/examples, dcgan",
+    "keras.io": "keras.io/examples/generative: dcgan_overriding_train_step, gan_ada",
+    "AnimeGANv2": "github.com/TachibanaYoshino/AnimeGANv2",
+    # Papers.
+    "Goodfellow 2014": "arXiv:1406.2661",
+    "Radford 2015": "arXiv:1511.06434",
+    "Salimans 2016": "arXiv:1606.03498",
+    "Shrivastava 2017": "arXiv:1612.07828",
+    "Gulrajani 2017": "arXiv:1704.00028",
+    "Karras 2018": "arXiv:1710.10196",
+    "Mescheder 2018": "arXiv:1801.04406",
+    "Miyato 2018": "arXiv:1802.05957",
+    "Chen 2018": "CartoonGAN, CVPR 2018",
+    "Karras 2019": "arXiv:1912.04958",
+    "Zhao 2020": "arXiv:2006.10738",
+    "Wang 2020": "Learning to Cartoonize Using White-box Cartoon Representations, CVPR 2020",
+    # No text: our own.
+    "measured": "in the notebooks, or in trials of one seed",
+    "guess": "a value that nobody has justified yet",
+}

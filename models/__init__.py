@@ -14,22 +14,28 @@ def build(args, classes=0):
         An `adversarial.GAN`, a keras.Model.
 
     Raises:
-        ValueError: if the constants are invalid, see `validation.validate`.
+        ValueError: if the constants are invalid, see `args.check`.
     """
+    import args as constants
     import keras
 
-    from models import adversarial, cartoongan, validation
+    from models import originals
+    from models.adversarial import GAN
 
-    validation.validate(args)
+    constants.check(args)
     keras.utils.set_random_seed(args.seed)
     networks = _networks(args)
     with _precision(args):
         generator = networks.build_generator(args, classes)
         discriminator = networks.build_discriminator(args, classes)
-        if args.network == "cartoongan":
-            gan = cartoongan.CartoonGAN(args, generator, discriminator)
+        if args.network == "cartoon":
+            gan = cartoon.CartoonGAN(args, generator, discriminator)
+        elif args.d_updates == "apart":
+            gan = originals.Forcecore(args, generator, discriminator, classes)
+        elif args.warmup_batches:
+            gan = originals.WarmUp(args, generator, discriminator, classes)
         else:
-            gan = adversarial.GAN(args, generator, discriminator, classes)
+            gan = GAN(args, generator, discriminator, classes)
     gan.compile(
         d_optimizer=_optimizer(args, args.d_optimizer, args.d_learning_rate, args.beta_1),
         g_optimizer=_optimizer(args, args.g_optimizer, args.g_learning_rate, args.beta_1),
@@ -38,34 +44,47 @@ def build(args, classes=0):
     return gan
 
 
-def build_pretraining(args, classes=0):
-    """Builds the pretraining of the generator of `args`, compiled [forcecore gan.py; cartoon 1].
+def build_sampler(args, classes=0):
+    """Builds the generator of `args` alone, to load weights into and to sample from.
 
-    Args:
-        args: the constants, a class of args.py.
-        classes: number of classes if `conditional`, else 0.
+    Args and Raises: see `build`.
+
+    Returns:
+        A `sampler.Sampler`.
+    """
+    import args as constants
+
+    from models.sampler import Sampler
+
+    constants.check(args)
+    with _precision(args):
+        return Sampler(args, _networks(args).build_generator(args, classes), classes)
+
+
+def build_pretraining(args, classes=0):
+    """Builds the pretraining of the generator of `args`, compiled [forcecore 3; cartoon 1].
+
+    Args and Raises: see `build`.
 
     Returns:
         An `autoencoder.Autoencoder`, a keras.Model.
-
-    Raises:
-        ValueError: if the constants are invalid, see `validation.validate`.
     """
+    import args as constants
     import keras
 
-    from models import autoencoder, cartoongan, validation
+    from models import cartoon
+    from models.autoencoder import Autoencoder
 
-    validation.validate(args)
+    constants.check(args)
     keras.utils.set_random_seed(args.seed)
     networks = _networks(args)
     with _precision(args):
-        if args.network == "cartoongan":
-            generator = networks.build_generator(args)
-            pretraining = cartoongan.ContentPretraining(args, generator)
+        if args.network == "cartoon":
+            pretraining = cartoon.ContentPretraining(args, networks.build_generator(args))
         else:
             encoder = networks.build_encoder(args, classes)
             generator = networks.build_generator(args, classes)
-            pretraining = autoencoder.Autoencoder(args, encoder, generator)
+            pretraining = Autoencoder(args, encoder, generator)
     # Keras' default beta_1 of 0.9: an autoencoder does not oscillate as a GAN does.
     optimizer = _optimizer(args, "adam", args.pretrain_learning_rate, beta_1=0.9)
     pretraining.compile(optimizer, jit_compile=_jit_compile(args))
@@ -73,14 +92,14 @@ def build_pretraining(args, classes=0):
 
 
 def _networks(args):
-    """Returns the module of models/ that builds the networks named by `args.network`."""
-    from models import cartoongan, dcgan, even, keras_example
+    """Returns the module of models/ that builds the networks named by `network`."""
+    from models import dcgan, even, keras_example
 
     networks = {
         "dcgan": dcgan,
         "keras_example": keras_example,
-        "cartoongan": cartoongan,
         "even": even,
+
     }
     return networks[args.network]
 
@@ -113,10 +132,4 @@ def _optimizer(args, kind, learning_rate, beta_1):
 
 def _jit_compile(args):
     """Returns the `jit_compile` argument of Keras' `compile`."""
-    if args.jit_compile == "on":
-        return True
-    if args.jit_compile == "off":
-        return False
-    if args.upsampling == "bilinear" and args.precision == "mixed_float16":
-        return False  # fails under XLA [keras issue 20931]
-    return "auto"
+    return {"auto": "auto", "on": True, "off": False}[args.jit_compile]

@@ -7,7 +7,8 @@ Reference: Zhao 2020, arXiv:2006.10738.
 """
 import tensorflow as tf
 
-from models import randomness, validation
+import args as constants
+from models import randomness
 
 SHIFT = 1 / 8  # the largest translation, as a share of rows and columns [Zhao 2020]
 CUT = 1 / 2    # the size of the cutout, as a share of rows and columns [Zhao 2020]
@@ -74,6 +75,6 @@ def apply(images, policies, seed):
     Returns:
         float32 [batch, rows, columns, channels]. Values may leave [-1, 1].
     """
-    for index, name in enumerate(validation.augment_policies(policies)):
+    for index, name in enumerate(constants.augment_policies(policies)):
         images = POLICIES[name](images, tf.random.fold_in(seed, index))
     return images

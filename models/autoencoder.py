@@ -1,5 +1,4 @@
-"""The pretraining: an encoder before the generator learns to reproduce images [forcecore gan.py].
-"""
+"""The pretraining: an encoder before the generator learns to reproduce images [forcecore 3]."""
 import keras
 import tensorflow as tf
 
@@ -14,24 +13,24 @@ class Autoencoder(keras.Model):
 
     Args:
         args: the constants, a class of args.py.
-        encoder: maps images [batch, *image_shape] in [-1, 1] to z [batch, latent_dim (+ classes)].
+        encoder: maps images [batch, *image_shape] in [-1, 1] to z [batch, latent_dim (+ classes)];
+            None for a generator whose inputs are images.
         generator: maps z to images.
 
     Attributes:
         batch: int64 variable, the number of batches trained so far.
-        networks: {name: network}, those a checkpoint holds.
-        state: {name: variables}, what a checkpoint holds beside the networks.
-        logged: names of what a step returns.
+        means: {name: keras.metrics.Mean} of the loss, over the epoch.
     """
-    logged = ("mse",)
+    loss_name = "mse"
 
     def __init__(self, args, encoder, generator):
         super().__init__()
         self.args = args
         self.encoder = encoder
         self.generator = generator
-        self.networks = {"generator": generator, "encoder": encoder}
         self.batch = counter()
+        self.seeds = randomness.seed_states(self.layers)
+        self.means = {self.loss_name: keras.metrics.Mean(name=self.loss_name)}
         self.built = True
 
     def compile(self, optimizer, jit_compile="auto"):
@@ -40,31 +39,25 @@ class Autoencoder(keras.Model):
         optimizer.build(self.trainable_variables)
 
     @property
-    def state(self):
-        return {
-            "batch": [self.batch],
-            "optimizer": self.optimizer.variables,
-            "seeds": randomness.seed_states(self.networks.values()),
-        }
+    def metrics(self):
+        return list(self.means.values())
 
     def call(self, images, training=False):
         """Returns the reconstructions of `images`, float32 in [-1, 1]."""
         z = self.encoder(images, training=training)
         return tf.cast(self.generator(z, training=training), "float32")
 
-    def train_step(self, images):
-        """Learns one batch of images, float32 [batch, *image_shape] in [-1, 1].
+    def loss_of(self, batch):
+        """Returns the mean squared error of the pixels of images, [batch, *image_shape]."""
+        return tf.reduce_mean(tf.square(self(batch, training=True) - batch))
 
-        Returns:
-            {"mse"}: the mean squared error of the pixels.
-        """
+    def train_step(self, batch):
+        """Learns one batch, and returns the mean of the loss over the epoch so far."""
         with tf.GradientTape() as tape:
-            mse = tf.reduce_mean(tf.square(self(images, training=True) - images))
-            loss = self.optimizer.scale_loss(mse)
-        return self.finish_step({"mse": mse}, tape.gradient(loss, self.trainable_variables))
-
-    def finish_step(self, logs, gradients):
-        """Applies the gradients, counts the batch, and returns `logs`."""
+            loss = self.loss_of(batch)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
         devices.apply(self.optimizer, gradients, self.trainable_variables)
         self.batch.assign_add(1)
-        return devices.logs(logs)
+        self.means[self.loss_name].update_state(loss)
+        return devices.logs(self.get_metrics_result())

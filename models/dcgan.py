@@ -41,19 +41,19 @@ def build_generator(args, classes=0):
     x = layers.Reshape([1, 1, -1])(x)
     # A transposed convolution of a single pixel is a dense layer with an image as its output.
     x = layers.Conv2DTranspose(
-        first_filters, (rows // scale, columns // scale), use_bias=args.use_bias,
+        first_filters, (rows // scale, columns // scale),
         kernel_initializer=initializer(args))(x)
     x = _normalize_and_activate(x, args, "generator")                       # 4x4
     for filters in other_filters:
-        x = upsample(x, args, filters, use_bias=args.use_bias)
+        x = upsample(x, args, filters)
         x = _normalize_and_activate(x, args, "generator")                   # 8x8, 16x16, 32x32
     for filters in args.generator_extra_filters:
         x = layers.Conv2D(
-            filters, 3, padding="same", use_bias=args.use_bias,
+            filters, 3, padding="same",
             kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                   # 32x32
     images = upsample(
-        x, args, channels, activation="tanh", use_bias=args.use_bias, dtype="float32")  # 64x64
+        x, args, channels, activation="tanh", dtype="float32")  # 64x64
     return keras.Model(z, images, name="generator")
 
 
@@ -68,7 +68,7 @@ def build_discriminator(args, classes=0):
     if args.minibatch_kernels:
         x = MinibatchDiscrimination(args.minibatch_kernels)(x)
     head = layers.Dense(
-        1 + classes, use_bias=args.use_bias, kernel_initializer=initializer(args), dtype="float32")
+        1 + classes, kernel_initializer=initializer(args), dtype="float32")
     if args.spectral_norm:
         head = SpectralNormalization(head)
     return keras.Model(images, head(x), name="discriminator")
@@ -128,7 +128,7 @@ def _downsample(x, args, filters):
     """
     stride = 2 if args.downsampling == "stride" else 1
     convolution = layers.Conv2D(
-        filters, args.kernel_size, strides=stride, padding="same", use_bias=args.use_bias,
+        filters, args.kernel_size, strides=stride, padding="same",
         kernel_initializer=initializer(args))
     if args.spectral_norm:
         convolution = SpectralNormalization(convolution)
@@ -142,7 +142,7 @@ def _downsample(x, args, filters):
 
 def _normalize_and_activate(x, args, network):
     if args.batch_norm in (network, "both"):
-        x = BatchNormalization(momentum=args.bn_momentum, epsilon=args.bn_epsilon)(x)
+        x = BatchNormalization(momentum=args.bn_momentum)(x)
     return _activate(x, args, network)
 
 

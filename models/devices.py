@@ -3,9 +3,7 @@
 TensorFlow's distribution strategies keep the weights equal on all devices. Each device learns an
 equal share of every batch.
 """
-import contextlib
 import functools
-import json
 import os
 
 import tensorflow as tf
@@ -17,12 +15,8 @@ def strategy():
 
     It spans the machines that the environment variable TF_CONFIG names, else all GPUs, else the
     one device.
-
-    Raises:
-        ValueError: if TF_CONFIG does not name the machines and the place of this one among them.
     """
     if "TF_CONFIG" in os.environ:
-        _check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.MultiWorkerMirroredStrategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
@@ -30,16 +24,9 @@ def strategy():
     return tf.distribute.get_strategy()
 
 
-def _check_tf_config(text):
-    try:
-        config = json.loads(text)
-        task = config["task"]
-        config["cluster"][task["type"]][task["index"]]
-    except (ValueError, LookupError, TypeError):
-        example = ('{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, '
-                   '"task": {"type": "worker", "index": 0}}')
-        raise ValueError(f"TF_CONFIG must be JSON such as {example}, where the task is one of the "
-                         f"cluster. Received: {text}") from None
+def count():
+    """Returns the number of devices that train together, within the scope of the strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def machine():
@@ -69,30 +56,9 @@ def distribute(load):
     return strategy().distribute_datasets_from_function(load_shares_of_machine)
 
 
-@contextlib.contextmanager
-def watched():
-    """Within the block, losing another machine raises ConnectionError with what to do."""
-    try:
-        yield
-    except tf.errors.UnavailableError as error:
-        reason = error.message.splitlines()[0]
-        raise ConnectionError("Another machine of TF_CONFIG was lost. Start the same command on "
-                              "each machine again: all resume from the newest checkpoint.\n"
-                              f"{reason}") from None
-
-
 def apply(optimizer, gradients, variables):
-    """Applies the mean of the devices' gradients.
-
-    Keras' optimizers apply the sum over the devices, so gradients are divided by their number
-    first. A change of the gradients, such as clipping, must come before that.
-    """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if replicas > 1 and hasattr(optimizer, "dynamic_scale"):
-        # A LossScaleOptimizer asks only the first device whether its gradients are finite. With
-        # equal gradients on all devices that answer is right for each of them.
-        context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce("MEAN", gradients)
+    """Applies the mean of the devices' gradients: Keras' optimizers apply their sum."""
+    replicas = count()
     optimizer.apply([gradient / replicas for gradient in gradients], variables)
 
 
@@ -107,22 +73,17 @@ def logs(values):
     return values
 
 
-def reduced(how, number):
-    """Returns the "SUM" or "MEAN" of a number over all machines. All of them must call it."""
+def any_machine(flag):
+    """Returns whether a flag is set on any machine. All of them must call it."""
     if not strategy().cluster_resolver:
-        return number
-    return float(_all_reduce(how, tf.constant(float(number))))
-
-
-def barrier():
-    """Waits until all machines have called it."""
-    reduced("SUM", 0)
+        return flag
+    return bool(_sum_over_machines(tf.constant(float(flag))))
 
 
 @tf.function
-def _all_reduce(how, number):
-    def reduce_here():
+def _sum_over_machines(number):
+    def sum_here():
         on_device = tf.identity(number)  # `number` itself belongs to no device
-        return tf.distribute.get_replica_context().all_reduce(how, on_device)
+        return tf.distribute.get_replica_context().all_reduce("SUM", on_device)
 
-    return strategy().run(reduce_here)
+    return strategy().run(sum_here)

@@ -116,6 +116,32 @@ def r1(discriminator, real):
     return tf.reduce_mean(_squared_gradient_norms(discriminator, real)) / 2
 
 
+def r1_now_and_then(discriminator, real, is_due):
+    """Returns `r1` where `is_due`, a bool tensor, else 0, without computing it.
+
+    Its gradients are computed in the branch that computes R1. TensorFlow would differentiate a
+    tf.cond in an order that depends on Python's string hashes, so that two equal runs differ.
+    """
+    weights = [weight.value for weight in discriminator.trainable_variables]
+
+    def compute():
+        with tf.GradientTape() as tape:
+            penalty = r1(discriminator, real)
+        return penalty, tape.gradient(
+            penalty, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def skip():
+        return tf.constant(0.0), [tf.zeros(weight.shape) for weight in weights]
+
+    penalty, gradients = tf.cond(is_due, compute, skip)
+
+    @tf.custom_gradient
+    def penalty_of(*weights):
+        return penalty, lambda upstream: [upstream * gradient for gradient in gradients]
+
+    return penalty_of(*weights)
+
+
 def gradient_penalty(discriminator, real, fake, seed):
     """Returns the mean of (gradient norm - 1)^2 at points between real and fake images.
 

@@ -1,10 +1,11 @@
 """The replay buffer: D sees earlier fakes again [ganhacks 8; Shrivastava 2017, arXiv:1612.07828].
 """
+import keras
 import tensorflow as tf
 
 
-class ReplayBuffer:
-    """A ring of the newest fakes. Its content follows from the batches trained so far.
+class ReplayBuffer(keras.layers.Layer):
+    """A ring of the newest fakes, which a checkpoint holds as the weight of this layer.
 
     Args:
         size: number of images it holds.
@@ -15,8 +16,12 @@ class ReplayBuffer:
     """
 
     def __init__(self, size, image_shape):
+        super().__init__()
         self.size = size
-        self.images = tf.Variable(tf.zeros([size, *image_shape], "uint8"), trainable=False)
+        self.images = self.add_weight(
+            [size, *image_shape], dtype="uint8", initializer="zeros", trainable=False,
+            name="images")
+        self.built = True
 
     def mix(self, fake, fraction, batch, seed):
         """Replaces the first `fraction` of fakes by earlier ones, and stores the new fakes.
@@ -44,5 +49,5 @@ class ReplayBuffer:
 
         places = (stored + tf.range(tf.cast(count, "int64"))) % self.size
         as_bytes = tf.cast(tf.round((fake + 1) * 127.5), "uint8")
-        self.images.scatter_nd_update(places[:, None], as_bytes)
+        self.images.value.scatter_nd_update(places[:, None], as_bytes)
         return mixed
