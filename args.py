@@ -128,6 +128,7 @@ class Cartoon(Args):
     generator_extra_filters = ()
     test_fraction = 0.2
 
+
 class Small(Args):
     """Anime faces without a GPU: half of the filters, and smaller batches."""
     name = "small"

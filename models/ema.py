@@ -1,20 +1,15 @@
 """The averaged generator: an exponential moving average of G's weights [Karras 2018 s6]."""
 import keras
 import tensorflow as tf
+from keras import layers
 
 from models import randomness
 
 
 def copy(generator):
-    """Returns a copy of the generator for its averaged weights.
-
-    The moving averages of its batch norm follow no training: `update_batch_norm` estimates them.
-    """
+    """Returns a copy of the generator for its averaged weights."""
     average = keras.models.clone_model(generator)
     average.set_weights(generator.get_weights())
-    for layer in average.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # its moving averages become the statistics of one batch
     return average
 
 
@@ -40,14 +35,21 @@ def update(average, generator, decay, batch):
 def update_batch_norm(average, z):
     """Sets the batch-norm statistics of the averaged generator to those of its images of `z`.
 
-    The seeds of dropout that is active in G do not change.
+    Its moving averages follow no training. With a momentum of 0 they become the statistics of one
+    batch. The seeds of dropout that is active in G do not change.
 
     Args:
         average: the averaged generator, from `copy`.
         z: float32 [batch, latent_dim (+ classes)].
     """
+    norms = [layer for layer in average.layers if isinstance(layer, layers.BatchNormalization)]
+    momentums = [norm.momentum for norm in norms]
     states = randomness.seed_states([average])
     before = [tf.identity(state.value) for state in states]
+    for norm in norms:
+        norm.momentum = 0.0
     average(z, training=True)
+    for norm, momentum in zip(norms, momentums):
+        norm.momentum = momentum
     for state, value in zip(states, before):
         state.assign(value)

@@ -1,15 +1,15 @@
 """The run folder runs/<name>: its lock, its args.json and its checkpoints."""
-import concurrent.futures
 import contextlib
 import json
 import os
 import pathlib
-import shutil
 import tempfile
+import zipfile
 
 import h5py
-import numpy as np
+import keras
 
+import args as constants
 import data
 from models import devices
 
@@ -18,26 +18,23 @@ try:
 except ImportError:  # Windows: there two processes on one run are not kept apart
     fcntl = None
 
+KEPT = 3  # newest checkpoints to keep: one to resume from, others if it is damaged [guess]
+
 # Constants that may change when a run is resumed: they do not change what is learned. The run
 # folder and `data` may be renamed: the fingerprint identifies the images.
-MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_checkpoints", "keep_every",
-              "generate_count", "checkpoint", "generate_class", "generate_from", "evaluate_count",
-              "features"}
+MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_every", "generate_count", "checkpoint",
+              "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
-MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile"}
+MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile", "images"}
 # Constants that the images of a checkpoint depend on, beside its weights.
-SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "bn_epsilon",
-                "g_dropout", "conditional")
-# The original's names of its weights, which Keras 2 wrote [forcecore args.py].
+SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "g_dropout",
+                "conditional")
+# The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
-# Writes checkpoints and other files one after the other while training goes on.
-WRITER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-
-
-def wait():
-    """Waits until all that was submitted to WRITER is written, or has failed."""
-    WRITER.submit(lambda: None).result()  # its only thread makes this call after all others
+# Options of layers that Keras 3.3 does not have, of batch norm, convolutions and initializers.
+NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
+                 "input_axes", "output_axes")
 
 
 # ---- the run folder
@@ -68,406 +65,305 @@ def open_run(args, record):
         The folder to write to, a Path. On machines other than the chief it is a temporary one.
 
     Raises:
-        ValueError: if the run was begun with other constants or images, lacks its args.json, or is
-            in use by another process.
-        FileNotFoundError: if the run is new and `weights` does not exist.
+        ValueError: if the run was begun with other constants or images, or is in use.
     """
     run = run_folder(args)
-    if args.weights and not checkpoints(run):
-        _check_weights_exist(args)
-    is_chief = devices.machine() == 0
-    if not is_chief:  # it writes to a folder that nobody keeps
-        check_constants(run, record)
+    check_record(run, record)
+    if devices.machine() > 0:  # it writes to a folder that nobody keeps
         with tempfile.TemporaryDirectory() as folder:
-            _write_record(pathlib.Path(folder), record)
-            try:
-                yield pathlib.Path(folder)
-            finally:
-                wait()
+            yield pathlib.Path(folder)
         return
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        _check_record_exists(run)
-        check_constants(run, record)
-        _write_record(run, record)
-        _remove_unfinished_checkpoints(run)
-        try:
-            yield run
-        finally:
-            wait()
+        write_text(run / "args.json", json.dumps(record, indent=1))
+        yield run
 
 
 @contextlib.contextmanager
 def _locked(run):
     """Holds the lock of a run. It is released when the process ends, however it ends."""
     with open(run / ".lock", "a") as file:
-        if fcntl:
-            try:
+        try:
+            if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{run} is in use by another process. Wait for it, or choose "
-                                 f"another `name`. Received: name={run.name}") from None
+        except BlockingIOError:
+            raise ValueError(f"{run} is in use by another process. Wait for it, or choose "
+                             f"another `name`. Received: name={run.name}") from None
+        except OSError as error:  # some network file systems have no locks
+            print(f"{run} cannot be locked ({error.strerror}): do not train it twice at a time.")
         yield
 
 
-def _check_weights_exist(args):
-    """Raises FileNotFoundError if `weights` does not name an existing folder."""
-    if not os.path.isdir(args.weights):
-        raise FileNotFoundError("`weights` must be an existing checkpoint folder, such as "
-                                "runs/toyfaces/weights/000500. "
-                                f"Received: weights={args.weights}")
-
-
-def _write_record(folder, record):
-    (folder / ".args.json").write_text(json.dumps(record, indent=1))
-    os.replace(folder / ".args.json", folder / "args.json")
-
-
-def _has_checkpoints(run):
-    """Returns whether a run has checkpoints, of its training or of its pretraining."""
-    return bool(checkpoints(run) or checkpoints(run / "pretrain"))
-
-
-def _check_record_exists(run):
-    if _has_checkpoints(run) and not (run / "args.json").exists():
-        raise ValueError(f"{run} has checkpoints but no args.json with the constants they were "
-                         "trained with. Restore it, or start a new run from one of them: choose "
-                         f"another `name` and set `weights`. Received: name={run.name}")
-
-
-def _remove_unfinished_checkpoints(run):
-    """Removes checkpoint folders that a killed process left half written or half removed."""
-    for weights in (run / "weights", run / "pretrain" / "weights"):
-        for folder in weights.glob(".*.tmp"):
-            shutil.rmtree(folder)
+def write_text(path, text):
+    """Writes a text file, a Path, which appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
 
 
 def read_record(run):
     """Returns the args.json of a run that has checkpoints, {} if there is none.
 
     Raises:
-        ValueError: if the file is corrupt.
+        ValueError: if the file is missing or damaged.
     """
-    path = run / "args.json"
-    if not _has_checkpoints(run) or not path.exists():
+    if not checkpoints(run) and not checkpoints(run / "pretrain"):
         return {}
+    path = run / "args.json"
     try:
         record = json.loads(path.read_text())
-        if not isinstance(record["constants"], dict) or not isinstance(record["overrides"], dict):
-            raise TypeError("constants and overrides must be JSON objects")
-        if not isinstance(record["preset"], str):
-            raise TypeError("preset must be a string")
-    except (ValueError, TypeError, LookupError) as error:
-        raise ValueError(f"{path} must hold the constants that the run was begun with, as JSON. "
-                         "Restore it, or start a new run from one of the checkpoints: choose "
-                         f"another `name` and set `weights`. Received: {error!r}") from None
-    return record
+        record["constants"], record["overrides"], record["preset"]
+        return record
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
+                         "or start a new run from one of its checkpoints: choose another `name` "
+                         f"and set `weights`. Received: {error!r}") from None
 
 
-def check_constants(run, record, may_differ=MAY_DIFFER):
+def check_record(run, record, may_differ=MAY_DIFFER):
     """Raises ValueError, with a list of the differences, if a run was begun otherwise.
 
     Args:
         run: the run folder, a Path.
-        record: {"constants"} and, if they matter, "overrides" and "fingerprint".
+        record: {"constants"}, which are compared, and {"fingerprint"} of the images, if it matters.
         may_differ: names of the constants that are not compared.
     """
     begun = read_record(run)
     if not begun:
         return
-    constants = json.loads(json.dumps(record["constants"]))  # tuples become lists, as in the file
-    if constants.get("swap_every"):
-        # Which checkpoints can be swapped in depends on these.
-        may_differ = may_differ - {"dump_every", "keep_checkpoints", "keep_every"}
+    now = json.loads(json.dumps(record["constants"]))  # tuples become lists, as in the file
+    if now.get("swap_every"):  # which checkpoints can be swapped in depends on these
+        may_differ = may_differ - {"dump_every", "keep_every"}
     differences = []
-    for name, value in constants.items():
-        if name in may_differ:
-            continue
-        if name not in begun["constants"]:  # the constant is newer than the run
-            if name in record.get("overrides", {}):
-                differences.append(f"  {name}: not in {run}/args.json, {value!r} now")
-        elif begun["constants"][name] != value:
-            begun_value = begun["constants"][name]
-            differences.append(f"  {name}: {begun_value!r} in {run}/args.json, {value!r} now")
+    for name, value in now.items():
+        before = begun["constants"].get(name, value)
+        if name not in may_differ and before != value:
+            differences.append(f"  {name}: {before!r} in {run}/args.json, {value!r} now")
     if differences:
         lines = "\n".join(differences)
         raise ValueError(f"{run} was begun with other constants. Set these back to resume it, or "
                          f"choose another `name` for a new run. Received:\n{lines}")
-    if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
+    if "fingerprint" in record and record["fingerprint"] != begun["fingerprint"]:
         raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
                          "to resume it, or choose another `name` for a new run. "
-                         f"Received: data={constants['data']}")
+                         f"Received: data={now['data']}")
 
 
 # ---- checkpoints
 
 
 def checkpoints(folder):
-    """Returns the checkpoint folders in `folder`/weights, the oldest first."""
-    found = [path for path in folder.glob("weights/*") if path.name.isdigit()]
-    return sorted(found, key=lambda path: int(path.name))
+    """Returns the checkpoints in `folder`/weights, Paths, the oldest first."""
+    found = [path for path in folder.glob("weights/*.weights.h5") if path.name[0].isdigit()]
+    return sorted(found, key=batch_of)
+
+
+def checkpoint_path(folder, batch):
+    """Returns the Path of the checkpoint of a batch."""
+    return folder / "weights" / f"{batch:06d}.weights.h5"
 
 
 def batch_of(checkpoint):
     """Returns the number of batches that a checkpoint, a Path, has been trained on."""
-    return int(checkpoint.name)
+    return int(checkpoint.name.removesuffix(".weights.h5"))
 
 
-def is_kept_for_good(checkpoint, args):
-    """Returns whether a checkpoint is one of those that `keep_every` keeps."""
-    return args.keep_every > 0 and batch_of(checkpoint) % args.keep_every == 0
+def is_kept(batch, newest, args):
+    """Returns whether the checkpoint of `batch` is kept beside a newest one.
 
-
-def is_regular(checkpoint, args):
-    """Returns whether a checkpoint is of a regular dump: of a multiple of `dump_every` batches.
-
-    Others were written because training stopped there, on a signal or at the last batch.
+    Kept are the newest `KEPT` whole epochs, and every `keep_every`-th batch. It follows from these
+    numbers alone, so that swaps choose the same checkpoints in a run that was stopped and resumed.
     """
-    return batch_of(checkpoint) % args.dump_every == 0
+    if args.keep_every and batch % args.keep_every == 0:
+        return True
+    oldest = newest // args.dump_every * args.dump_every - (KEPT - 1) * args.dump_every
+    return batch == newest or (batch % args.dump_every == 0 and batch >= oldest)
 
 
-def superseded(found, args):
-    """Returns the checkpoints that need not be kept any longer.
-
-    The newest `keep_checkpoints` are kept, and those of every `keep_every`-th batch.
-
-    With `swap_every`, a run chooses among its checkpoints, and must choose the same ones whether or
-    not it was stopped and resumed. So those that were written because it stopped do not count
-    towards `keep_checkpoints`, and are not kept once there is a newer one.
+def save(model, folder, args):
+    """Saves a checkpoint, which appears whole or not at all, and removes superseded ones.
 
     Args:
-        found: checkpoints, Paths, oldest first.
-        args: the constants, a class.
+        model: a GAN or an Autoencoder. Its `batch` names the file.
+        folder: the run folder, or its pretrain folder, a Path.
+        args: the constants, a class of args.py.
     """
-    if args.swap_every:
-        regular = [checkpoint for checkpoint in found if is_regular(checkpoint, args)]
-        of_stops = [checkpoint for checkpoint in found[:-1] if not is_regular(checkpoint, args)]
-        old = regular[:-args.keep_checkpoints] + of_stops
-    else:
-        old = found[:-args.keep_checkpoints]
-    return [checkpoint for checkpoint in old if not is_kept_for_good(checkpoint, args)]
-
-
-def save_checkpoint(target, networks, state):
-    """Writes a checkpoint folder, which appears whole or not at all.
-
-    It holds <network>.weights.h5 for each network, and training.h5 for an exact resume. An
-    existing folder of this name is replaced: a batch is learned a second time only if its
-    checkpoint could not be loaded.
-
-    Args:
-        target: the folder, a Path.
-        networks: {name: keras.Model}.
-        state: {name: arrays}, see `GAN.state`.
-
-    Raises:
-        OSError: if the disk is full.
-    """
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.mkdir(parents=True)
-    _check_disk_space(temporary, networks, state)
-    for name, network in networks.items():
-        network.save_weights(temporary / f"{name}.weights.h5")
-    with h5py.File(temporary / "training.h5", "w") as file:
-        for name, arrays in state.items():
-            for index, array in enumerate(arrays):
-                file[f"{name}/{index}"] = array
-    if target.exists():
-        remove_checkpoint(target)
+    newest = int(model.batch.numpy())
+    target = checkpoint_path(folder, newest)
+    target.parent.mkdir(exist_ok=True)
+    temporary = target.with_name(".new.weights.h5")
+    model.save_weights(temporary)
     os.replace(temporary, target)
-
-
-def _check_disk_space(folder, networks, state):
-    """Raises OSError if a checkpoint does not fit on the disk."""
-    needed = 2 ** 18  # for names and headers
-    for network in networks.values():
-        needed += 4 * network.count_params()
-    for arrays in state.values():
-        needed += sum(np.asarray(array).nbytes for array in arrays)
-    data.check_free_space(folder, needed, folder)
-
-
-def save_network(network, path):
-    """Writes a network to a .keras file, a Path, which appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    network.save(temporary)
-    os.replace(temporary, path)
-
-
-def remove_checkpoint(checkpoint):
-    """Removes a checkpoint. It is renamed first, so that a kill leaves no half of it."""
-    temporary = checkpoint.with_name(f".{checkpoint.name}.removed.tmp")
-    os.replace(checkpoint, temporary)
-    shutil.rmtree(temporary)
-
-
-def load_checkpoint(model, checkpoint):
-    """Restores what `save_checkpoint` wrote, so that training continues exactly.
-
-    Args:
-        model: has `networks` and `state`, as GAN and Autoencoder have.
-        checkpoint: the folder, a Path.
-
-    Raises:
-        ValueError: if it cannot be read or does not fit the model.
-    """
-    for name, network in model.networks.items():
-        load_weights(network, checkpoint / f"{name}.weights.h5")
-    try:
-        with h5py.File(checkpoint / "training.h5", "r") as file:
-            for name, variables in model.state.items():
-                for index, variable in enumerate(variables):
-                    variable.assign(file[f"{name}/{index}"][()])
-    except Exception as error:  # whatever HDF5 raises on a corrupt file
-        raise ValueError("training.h5 is corrupt, or does not fit these constants. "
-                         f"Received: {checkpoint / 'training.h5'}. {error}") from None
+    for checkpoint in checkpoints(folder):
+        # A resumed run may have skipped later, damaged ones. Training will replace them.
+        if batch_of(checkpoint) < newest and not is_kept(batch_of(checkpoint), newest, args):
+            checkpoint.unlink()
 
 
 def load_newest(model, folder):
-    """Loads the newest checkpoint in `folder`/weights that can be read, and reports the others.
-
-    Returns:
-        Its folder, a Path; None if there are no checkpoints.
+    """Resumes a model from the newest checkpoint in `folder`/weights that can be loaded.
 
     Raises:
-        ValueError: if there are some and none can be loaded.
+        ValueError: if there are checkpoints and none can be loaded.
     """
     found = checkpoints(folder)
-    return first_loaded(reversed(found), lambda checkpoint: load_checkpoint(model, checkpoint))
-
-
-def first_loaded(candidates, load):
-    """Returns the first of the checkpoints that `load` accepts; None if there are none."""
-    failed = None
-    for checkpoint in candidates:
+    for checkpoint in reversed(found):
         try:
-            load(checkpoint)
-            return checkpoint
-        except (ValueError, FileNotFoundError) as error:
-            print(f"{checkpoint} cannot be loaded and is skipped. {error}")
-            failed = checkpoint
-    if failed:
-        raise ValueError("None of these checkpoints can be loaded. Restore one, or choose another "
-                         f"`name`, `weights` or `checkpoint`. Received: {failed}")
-    return None
+            load_weights(model, checkpoint)
+            return
+        except ValueError as error:
+            print(f"{checkpoint} is skipped. {error}")
+    if found:
+        raise ValueError("No checkpoint can be loaded. Restore one, or choose another `name`. "
+                         f"Received: {folder / 'weights'}")
+    if any(path.is_dir() for path in folder.glob("weights/*")):
+        raise ValueError(f"{folder} was begun by an earlier version, and cannot be resumed. Choose "
+                         "another `name`, and start with the networks of one of its checkpoints: "
+                         f"weights={folder}/weights/... Received: name={folder.name}")
 
 
-# ---- weights
+# ---- networks
 
 
-def load_weights(network, path):
-    """Loads the weights of one network: a .weights.h5 file, or a .hdf5 file of Keras 2.
+class _Holder(keras.Model):
+    """Has one network under the name that it has in a GAN, so that it loads from a checkpoint."""
+
+    def __init__(self, name, network):
+        super().__init__()
+        setattr(self, name, network)
+        self.built = True
+
+
+def load_network(name, network, path):
+    """Loads one network: "generator", "discriminator" or "generator_ema".
 
     Args:
+        name: of the network in a GAN.
         network: a keras.Model.
-        path: of the file.
+        path: a Path: a checkpoint; or a folder with one file for each network, the original's
+            gen.hdf5 and disc.hdf5 or the .weights.h5 of an earlier version of this project.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read or does not fit the network.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There are no weights to load for the {network.name}. "
-                                f"Received: {path}")
-    try:
-        if path.name.endswith(".weights.h5"):
-            _check_array_count(network, path)
-        network.load_weights(path)
-    except Exception as error:  # whatever HDF5 and Keras raise on a corrupt file
-        # 200 characters, as Keras' messages contain the values of arrays.
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"The weights do not fit the {network.name} of these constants, or are "
-                         "corrupt. The args.json of their run has the constants they were trained "
-                         f"with. Received: {path}. {reason}") from None
+    if path.is_dir():
+        file = path / f"{name}.weights.h5"
+        legacy_file = path / LEGACY_NAMES.get(name, file.name)
+        load_weights(network, legacy_file if legacy_file.exists() else file)
+    else:
+        load_weights(_Holder(name, network), path)
 
 
-def _check_array_count(network, path):
-    """Raises ValueError if a file has more or fewer arrays: Keras ignores those it has no use for.
+def load_weights(model, path):
+    """Loads weights that Keras saved: .weights.h5, or .hdf5 of Keras 2. Raises as `load_network`.
     """
-    count = 0
+    if not path.is_file():
+        raise FileNotFoundError(f"`weights` must be a checkpoint. Received: {path}")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # whatever HDF5 and Keras raise on a damaged file
+        reason = " ".join(str(error).split())[:200]  # Keras' messages contain arrays
+        raise ValueError("The weights do not fit these constants, or are damaged. The args.json of "
+                         "their run has the constants they were trained with. "
+                         f"Received: {path}. {reason}") from None
 
-    def count_arrays(name, item):
-        nonlocal count
-        count += isinstance(item, h5py.Dataset)
 
-    with h5py.File(path) as file:
-        file.visititems(count_arrays)
-    if count != len(network.weights):
-        raise ValueError(f"It has {count} arrays, the network {len(network.weights)}.")
+def has_average(path):
+    """Returns whether a checkpoint or folder, a Path, has an averaged generator."""
+    if path.is_dir():
+        return (path / "generator_ema.weights.h5").exists()
+    return h5py.is_hdf5(path) and "generator_ema" in h5py.File(path)
 
 
-def load_networks(gan, folder):
-    """Loads the networks of a GAN from a checkpoint folder, without the state of training.
-
-    The folder may hold the original's gen.hdf5 and disc.hdf5 instead. An averaged generator that
-    is not there gets the generator's weights.
+def load_networks(gan, path):
+    """Loads the networks of a GAN, without the state of training. Raises as `load_network`.
 
     Args:
         gan: what `models.build` returned.
-        folder: a path.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_weights`.
+        path: of a checkpoint or folder, see `load_network`.
     """
-    folder = pathlib.Path(folder)
-    for name, legacy_name in LEGACY_NAMES.items():
-        path = folder / f"{name}.weights.h5"
-        if (folder / legacy_name).exists():
-            path = folder / legacy_name
-        load_weights(gan.networks[name], path)
+    path = pathlib.Path(path)
+    load_network("generator", gan.generator, path)
+    load_network("discriminator", gan.discriminator, path)
     if gan.generator_ema:
-        path = folder / "generator_ema.weights.h5"
-        if path.exists():
-            load_weights(gan.generator_ema, path)
-        else:
-            gan.generator_ema.set_weights(gan.generator.get_weights())
+        name = "generator_ema" if has_average(path) else "generator"
+        load_network(name, gan.generator_ema, path)
+
+
+def load_generator(sampler, path):
+    """Loads the generator to sample from: the averaged one if any. Raises as `load_network`.
+
+    Args:
+        sampler: what `models.build_sampler` returned.
+        path: of a checkpoint or folder, see `load_network`.
+    """
+    path = pathlib.Path(path)
+    name = "generator_ema" if sampler.args.ema_decay and has_average(path) else "generator"
+    load_network(name, sampler.generator, path)
+
+
+def save_generator(generator, path):
+    """Writes a generator to a .keras file, a Path, that Keras 3.3 and later can load.
+
+    Keras saves options that are at their defaults too, and an earlier version that does not know
+    one refuses the file. So these are left out.
+    """
+    temporary = path.with_name(f".{path.name}")
+    generator.save(temporary)
+    with zipfile.ZipFile(temporary) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+
+    def without_newer_options(entry):
+        return {name: value for name, value in entry.items() if name not in NEWER_OPTIONS}
+
+    config = json.loads(parts["config.json"], object_hook=without_newer_options)
+    parts["config.json"] = json.dumps(config)
+    with zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    os.replace(temporary, path)
 
 
 # ---- checkpoints for generate and evaluate
 
 
-def chosen_checkpoints(args, record):
-    """Returns the checkpoints to generate from or to evaluate, the oldest first.
+def chosen_checkpoints(args):
+    """Returns the checkpoints to generate from or to evaluate, Paths, the oldest first.
 
-    They are those of the run. If `weights` is set, it is that folder alone, unless the run itself
-    was begun with these `weights`.
-
-    Args:
-        args: the constants, a class of args.py.
-        record: as for `check_constants`.
+    They are the run's own; or the one in `weights`, unless the run was begun with it.
 
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if its run was begun with other constants.
     """
     run = run_folder(args)
-    check_constants(run, record, MAY_DIFFER_AFTER_TRAINING)
+    record = {"constants": constants.constants(args)}
+    check_record(run, record, MAY_DIFFER_AFTER_TRAINING)
     if weights_are_chosen(args):
-        _check_weights_exist(args)
         found = [pathlib.Path(args.weights)]
     else:
         found = checkpoints(run)
-    if not found:
+    if not found or not found[0].exists():
         others = [folder.name for folder in sorted(run.parent.glob("*")) if checkpoints(folder)]
         raise FileNotFoundError(f"{run} has no checkpoint. Train first, or choose another `name` "
                                 f"(with checkpoints: {', '.join(others) or 'none'}), or set "
-                                f"`weights` to a checkpoint folder. Received: name={args.name}")
+                                f"`weights` to a checkpoint. Received: name={args.name}, "
+                                f"weights={args.weights!r}")
     sampled_with = {name: record["constants"][name] for name in SAMPLED_WITH}
-    run_of_weights = found[0].resolve().parent.parent
-    check_constants(run_of_weights, {"constants": sampled_with})
-    return [checkpoint.resolve() for checkpoint in found]
+    check_record(_run_of(found[0]), {"constants": sampled_with})
+    return found
 
 
 def weights_are_chosen(args):
     """Returns whether `weights` is set, and is not what the run itself was begun with."""
-    return args.weights not in ("", _begun_with(args, "weights"))
-
-
-def _begun_with(args, name):
-    """Returns the value of a constant that the run was begun with; None if it is not known."""
     begun = read_record(run_folder(args))
-    return begun["constants"].get(name) if begun else None
+    return args.weights not in ("", begun.get("constants", {}).get("weights"))
+
+
+def _run_of(checkpoint):
+    """Returns the folder of the run that a checkpoint belongs to."""
+    return checkpoint.resolve().parent.parent
 
 
 def class_names_of(args, checkpoint):
@@ -476,14 +372,13 @@ def class_names_of(args, checkpoint):
     Raises:
         ValueError: if the args.json of its run does not have them, or lacks `generate_class`.
     """
-    if not args.conditional:
-        names = []
-    else:
-        names = read_record(checkpoint.parent.parent).get("classes", [])
+    names = []
+    if args.conditional:
+        names = read_record(_run_of(checkpoint)).get("classes", [])
         if not names:
-            raise ValueError("The args.json two folders above a conditional checkpoint must have "
-                             "the names of its classes. Received: "
-                             f"conditional=True, {checkpoint}")
+            raise ValueError("`weights` must be a checkpoint in the folder of its run, whose "
+                             "args.json has the names of the classes. "
+                             f"Received: weights={checkpoint}")
     check_generate_class(args, names)
     return names
 
@@ -499,19 +394,16 @@ def check_generate_class(args, names):
 def label_of(args, checkpoint):
     """Returns the name under which the images and scores of a checkpoint are kept.
 
-    It is the number of its batch; for a checkpoint of another run, its path. A `seed` other than
+    It is the number of its batch; for a checkpoint of another run its path. A `seed` other than
     the run's is appended.
     """
     run = run_folder(args)
-    here = pathlib.Path.cwd()
-    is_own = checkpoint.parent == (run / "weights").resolve()
-    if is_own:
-        label = checkpoint.name
-    elif checkpoint.is_relative_to(here) and checkpoint != here:
-        label = "-".join(checkpoint.relative_to(here).parts)
+    if checkpoint.parent == run / "weights":
+        label = checkpoint.name.removesuffix(".weights.h5")
     else:
-        label = "-".join(checkpoint.parts[1:])
-    run_seed = _begun_with(args, "seed") or 0
-    if args.seed != run_seed:
+        parts = checkpoint.parts[1:] if checkpoint.is_absolute() else checkpoint.parts
+        label = "-".join(part for part in parts if part != "..").removesuffix(".weights.h5")
+    begun = read_record(run)
+    if args.seed != begun.get("constants", {}).get("seed", 0):
         label += f"-seed{args.seed}"
     return label
