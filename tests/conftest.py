@@ -1,17 +1,13 @@
 """Fixtures that the tests share: tiny presets, empty folders, and one trained run to copy."""
 import os
+import pathlib
+import shutil
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in gan.py
+import pytest
 
-import pathlib  # noqa: E402
-import shutil  # noqa: E402
-
-import pytest  # noqa: E402
-
-import args as constants  # noqa: E402
-import data  # noqa: E402
+import models  # noqa: F401  # before Keras, for which it sets environment variables
+import args as constants
+import data
 
 ROOT = pathlib.Path(constants.__file__).resolve().parent
 
@@ -47,6 +43,11 @@ def tiny_preset(**changes):
     return constants.override(constants.ToyFaces, **(TINY | changes))
 
 
+def small_preset(**changes):
+    """Returns the same with images of 16x16, for tests that need no faces."""
+    return tiny_preset(**({"image_shape": (16, 16, 3)} | changes))
+
+
 @pytest.fixture
 def tiny():
     """tiny(**changes): toy faces with networks of a few filters, as a preset."""
@@ -54,8 +55,14 @@ def tiny():
 
 
 @pytest.fixture
+def small():
+    """small(**changes): the same with images of 16x16."""
+    return small_preset
+
+
+@pytest.fixture
 def deep():
-    """deep(**changes): the same with the four stages of the DCGAN."""
+    """deep(**changes): the same as `tiny` with the four stages of the DCGAN."""
     def deep_preset(**changes):
         return tiny_preset(**(DEEP | changes))
     return deep_preset
