@@ -22,6 +22,11 @@ def test_encoder_stands_before_the_generator(model):
     assert (model(IMAGES).numpy() == model.generator(z).numpy()).all()
 
 
+def test_optimizer_has_a_learning_rate_and_momentum_of_its_own(model):
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    assert model.optimizer.beta_1 == 0.9  # an autoencoder does not oscillate as a GAN does
+
+
 def test_it_learns_to_reproduce_images_and_logs_the_mean_error_of_the_epoch(model):
     errors = []
     for _ in range(8):
