@@ -340,6 +340,7 @@ def check_verbs(args, verbs):
 def main(args, verbs=()):
     """Runs the verbs in the order given. Without any it pretrains, if asked to, and trains."""
     trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
+    devices.fix_order_of_sums()
     args = resume_constants(args)
     is_new = not checkpoints.read_record(checkpoints.run_folder(args))
     if is_new and (trains or not args.weights):
