@@ -5,8 +5,6 @@ import typing
 import keras
 import numpy as np
 
-from models import validation
-
 RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [guess]
 RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]
 RANDOM_SIZE = 3            # rows and columns of a filter [guess]
@@ -65,56 +63,6 @@ def feature_network(name):
         return keras.Model(network.inputs, keras.layers.Concatenate()(means))
     check_network(name)
     return _load_network(name)
-
-
-def inner_network(names):
-    """Builds a network that returns inner feature maps, for the content and style losses.
-
-    Args:
-        names: {constant: text}, of `content_features` and `style_features`. A text is the name of a
-            network, a colon, and names of its layers, separated by commas. Networks are:
-            "vgg19", Keras' VGG19 with the weights of ImageNet, which is downloaded once;
-            "random", see `_random_network`;
-            a .keras file that takes images in [0, 255]. Its layers may be those of a network
-            within it.
-            Both constants share one pass through a network that both of them name.
-
-    Returns:
-        A keras.Model that is not trainable: images [batch, rows, columns, 3] in [0, 255] ->
-        {constant: [feature maps [batch, rows, columns, channels] of each layer]}.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
-    """
-    parsed = {}
-    layers_of = {}  # {network: the layers that any of the constants names}
-    for constant, text in names.items():
-        network, layers = validation.feature_layers(constant, text)
-        if network not in ("vgg19", "random") and not pathlib.Path(network).is_file():
-            raise FileNotFoundError(
-                f"`{constant}` must be vgg19, random, or an existing .keras file that takes images "
-                "in [0, 255] and some of its layers, as in file.keras:layer,layer. "
-                f"Received: {constant}={text}")
-        parsed[constant] = (network, layers)
-        layers_of.setdefault(network, []).extend(layers)
-
-    images = keras.Input([None, None, 3])
-    maps_of = {}
-    for network, layers in layers_of.items():
-        maps_of[network] = _maps_of_network(network, layers, images)
-
-    outputs = {}
-    for constant, (network, layers) in parsed.items():
-        for layer in layers:
-            if layer not in maps_of[network]:
-                raise ValueError(
-                    f"`{constant}` must name layers of its network that return feature maps. "
-                    f"Received: {constant}={names[constant]}, without a layer {layer}")
-        outputs[constant] = [maps_of[network][layer] for layer in layers]
-    inner = keras.Model(images, outputs)
-    inner.trainable = False
-    return inner
 
 
 def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
@@ -214,16 +162,6 @@ def _load_inception():
     return keras.Model(images, inception(rescaling(resizing(images))))
 
 
-def _load_vgg19():
-    try:
-        return keras.applications.VGG19(include_top=False)
-    except Exception as error:  # a failed download raises errors of many types
-        raise ValueError(
-            "`content_features` or `style_features` is vgg19, whose weights could not be "
-            "downloaded. Set them to random, or to a layer of a .keras file, as in "
-            f"file.keras:layer. Received: vgg19. {error}") from None
-
-
 def _random_network():
     """Builds a network of one layer of random filters, at several scales of the image.
 
@@ -244,51 +182,3 @@ def _random_network():
             kernel_initializer=keras.initializers.Orthogonal(seed=scale))
         maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
     return keras.Model(images, maps)
-
-
-def _maps_of_network(name, layers, images):
-    """Loads a network and applies it to images, a keras.Input in [0, 255].
-
-    Args:
-        name: of the network.
-        layers: names of layers.
-        images: a keras.Input.
-
-    Returns:
-        {layer: feature maps} of those layers that exist.
-    """
-    if name == "random":
-        return _feature_maps(_random_network(), layers, images)
-    if name == "vgg19":
-        x = keras.applications.vgg19.preprocess_input(images)
-        return _feature_maps(_load_vgg19(), layers, x)
-    return _feature_maps(_load_network(name), layers, images)
-
-
-def _feature_maps(network, layers, x):
-    """Applies a network to x, and returns {layer: its output}, for those of `layers` that exist.
-
-    Layers that are not the network's own are looked for in the networks among its layers. These
-    must form a chain, which ends at the last layer that is needed.
-    """
-    maps = _outputs_of_layers(network, layers, x)
-    for part in network.layers:
-        if len(maps) == len(set(layers)):
-            break
-        if isinstance(part, keras.layers.InputLayer):
-            continue
-        if isinstance(part, keras.Model):
-            maps.update(_outputs_of_layers(part, layers, x))
-        x = part(x)
-    return maps
-
-
-def _outputs_of_layers(network, layers, x):
-    """Applies a network to x, and returns {layer: its output} for those of `layers` it has."""
-    own = [layer.name for layer in network.layers]
-    found = [layer for layer in dict.fromkeys(layers) if layer in own]  # each of them once
-    if not found:
-        return {}
-    outputs = [network.get_layer(layer).output for layer in found]
-    maps = keras.Model(network.inputs, outputs)(x)
-    return dict(zip(found, maps, strict=True))

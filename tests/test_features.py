@@ -40,8 +40,6 @@ def test_a_broken_file_is_refused(here):
     features.check_network("broken.keras")
     with pytest.raises(ValueError, match="`features`, .*broken.keras"):
         features.feature_network("broken.keras")
-    with pytest.raises(ValueError, match="`content_features` .*broken.keras"):
-        features.inner_network({"content_features": "broken.keras:layer"})
 
 
 def test_a_file_that_brings_code_is_refused(here):
@@ -51,19 +49,14 @@ def test_a_file_that_brings_code_is_refused(here):
         features.feature_network("code.keras")
 
 
-# Errors of a machine without a network, as Keras raises them.
-@pytest.mark.parametrize("name, constant, received", [
-    ("InceptionV3", "features", "features=inception"), ("VGG19", "content_features", "vgg19")])
-def test_a_failed_download_names_the_constant(monkeypatch, name, constant, received):
+# An error of a machine without a network, as Keras raises it.
+def test_a_failed_download_names_the_constant(monkeypatch):
     def fail(**options):
         raise Exception("URL fetch failure")
 
-    monkeypatch.setattr(keras.applications, name, fail)
-    with pytest.raises(ValueError, match=f"`{constant}` .*Received: {received}.*fetch failure"):
-        if name == "VGG19":
-            features.inner_network({"content_features": "vgg19"})
-        else:
-            features.feature_network("inception")
+    monkeypatch.setattr(keras.applications, "InceptionV3", fail)
+    with pytest.raises(ValueError, match="features=inception"):
+        features.feature_network("inception")
 
 
 def test_inception_gets_images_of_299_pixels_in_minus_1_to_1(monkeypatch):
@@ -83,116 +76,12 @@ def test_inception_gets_images_of_299_pixels_in_minus_1_to_1(monkeypatch):
 
 
 def test_random_features_are_means_of_maps():
-    found = features.feature_network("random")(IMAGES)
+    network = features.feature_network("random")
+    found = network(IMAGES)
     assert found.shape == (2, 3 * features.RANDOM_FILTERS)
-    first = content_maps("random")[0]
-    expected = np.mean(first, axis=(1, 2))
+    maps = keras.Model(network.inputs[0], network.get_layer("scale1").output)(IMAGES)
+    expected = np.mean(maps, axis=(1, 2))
     np.testing.assert_allclose(found[:, :features.RANDOM_FILTERS], expected, rtol=1e-4, atol=1e-6)
-
-
-# ---- inner networks
-
-def content_maps(text, images=IMAGES):
-    """Returns the feature maps of the layers that `text` names, a list."""
-    return features.inner_network({"content_features": text})(images)["content_features"]
-
-
-def test_vgg19_ends_at_the_layer_of_the_paper(monkeypatch):
-    def stub(include_top):
-        """Returns a network with the name of the layer, which subtracts nothing."""
-        assert not include_top
-        return keras.Sequential([
-            keras.Input([None, None, 3]),
-            keras.layers.Identity(name="block4_conv4"),
-            keras.layers.Rescaling(0),
-        ])
-
-    monkeypatch.setattr(keras.applications, "VGG19", stub)
-    [found] = content_maps("vgg19")
-    mean_bgr = [103.939, 116.779, 123.68]  # of ImageNet
-    np.testing.assert_allclose(found, IMAGES[..., ::-1] - np.float32(mean_bgr), atol=1e-3)
-
-
-def test_inner_features_are_those_of_the_layer(here):
-    network = keras.Sequential([
-        keras.Input([None, None, 3]),
-        keras.layers.Conv2D(4, 3, name="first"),
-        keras.layers.Conv2D(4, 3, name="second"),
-    ])
-    network.save("net.keras")
-    first = network.get_layer("first")(IMAGES)
-    second = network.get_layer("second")(first)
-    [found] = content_maps("net.keras:first")
-    np.testing.assert_allclose(found, first, rtol=1e-5, atol=1e-5)
-    inner = features.inner_network(
-        {"content_features": "net.keras:second", "style_features": "net.keras:second,first"})
-    found = inner(IMAGES)
-    for maps, expected in ((found["content_features"], [second]),
-                           (found["style_features"], [second, first])):
-        for one, other in zip(maps, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
-    assert not inner.trainable and not inner.trainable_weights
-    with pytest.raises(ValueError, match="`style_features` .*net.keras:third"):
-        features.inner_network(
-            {"content_features": "net.keras:first", "style_features": "net.keras:third"})
-
-
-def test_a_network_is_loaded_and_applied_once(here, monkeypatch):
-    keras.Sequential([keras.Input([None, None, 3]), keras.layers.Conv2D(4, 3, name="first"),
-                      keras.layers.Conv2D(4, 3, name="second")]).save("net.keras")
-    loaded = []
-    load = features._load_network
-    monkeypatch.setattr(features, "_load_network", lambda path: loaded.append(path) or load(path))
-    inner = features.inner_network(
-        {"content_features": "net.keras:first", "style_features": "net.keras:first,second"})
-    assert loaded == ["net.keras"]
-    assert sum(isinstance(layer, keras.Model) for layer in inner.layers) == 1
-
-
-def test_features_of_two_networks(here):
-    keras.Sequential([keras.Input([None, None, 3]),
-                      keras.layers.Conv2D(4, 3, name="first")]).save("net.keras")
-    inner = features.inner_network(
-        {"content_features": "net.keras:first", "style_features": "random:scale2"})
-    found = inner(IMAGES)
-    assert found["content_features"][0].shape == (2, 14, 14, 4)
-    assert found["style_features"][0].shape == (2, 6, 6, features.RANDOM_FILTERS)
-
-
-def test_random_features_are_always_the_same():
-    keras.utils.set_random_seed(1)
-    first = content_maps("random")
-    keras.utils.set_random_seed(2)
-    again = content_maps("random")
-    assert [tuple(maps.shape[1:3]) for maps in first] == [(14, 14), (6, 6), (2, 2)]
-    assert all((one.numpy() == other.numpy()).all() for one, other in zip(first, again))
-
-
-@pytest.mark.parametrize("outer", ["functional", "sequential"])
-def test_a_layer_of_a_network_within_another_is_found(here, outer):
-    inner = keras.Sequential([
-        keras.Input([8, 8, 3]),
-        keras.layers.Conv2D(4, 3, name="deep"),
-        keras.layers.Flatten(),
-    ])
-    images = keras.Input([None, None, 3])
-    resize = keras.layers.Resizing(8, 8)
-    if outer == "functional":
-        network = keras.Model(images, inner(resize(images)))
-    else:
-        network = keras.Sequential([images, resize, inner])
-    network.save("nested.keras")
-    expected = inner.get_layer("deep")(resize(IMAGES))
-    [found] = content_maps("nested.keras:deep")
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("name, error", [("nowhere.keras:layer", FileNotFoundError),
-                                         ("there.txt:layer", ValueError)])
-def test_an_inner_network_must_be_an_existing_keras_file(here, name, error):
-    (here / "there.txt").write_text("no network")
-    with pytest.raises(error, match=f"`content_features` .*content_features={name}"):
-        features.inner_network({"content_features": name})
 
 
 # ---- features
