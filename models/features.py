@@ -26,29 +26,15 @@ class Features(typing.NamedTuple):
     classes: np.ndarray | None
 
 
-def check_network(name):
-    """Checks that `features` names a file of a network.
-
-    Args:
-        name: a path.
-
-    Raises:
-        FileNotFoundError: if there is no such file, or it is not a .keras file.
-    """
-    if not name.endswith(".keras") or not pathlib.Path(name).is_file():
-        raise FileNotFoundError(
-            "`features` must be inception, random, classifier, or an existing .keras file that "
-            f"takes images in [0, 255]. Received: features={name}")
-
-
 def feature_network(name):
     """Loads the network whose outputs are compared.
 
     Args:
-        name: "inception" for Keras' InceptionV3 with the weights of ImageNet, which is downloaded
-            once; "random" for the mean outputs of random filters, as [Naeem 2020] scores with a
-            random network; or a .keras file that takes images in [0, 255]. If it has several
-            outputs, the first are features and the others are logits of classes.
+        name: "mobilenet" for Keras' MobileNetV2 at 96x96, or "inception" for its InceptionV3 at
+            299x299, with the weights of ImageNet, which are downloaded once; "random" for the mean
+            outputs of random filters, as [Naeem 2020] scores with a random network; or a .keras
+            file that takes images in [0, 255]. If it has several outputs, the first are features
+            and the others are logits of classes.
 
     Returns:
         A keras.Model: images [batch, rows, columns, channels] in [0, 255] -> its outputs.
@@ -57,15 +43,141 @@ def feature_network(name):
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be loaded, or if the download fails.
     """
+    if name == "mobilenet":
+        return _imagenet_network(name, keras.applications.MobileNetV2, 96)
     if name == "inception":
-        return _load_inception()
+        return _imagenet_network(name, keras.applications.InceptionV3, 299)
     if name == "random":
         network = _random_network()
         means = [keras.layers.GlobalAveragePooling2D()(maps) for maps in network.outputs]
         return keras.Model(network.inputs, keras.layers.Concatenate()(means))
-    check_network(name)
+    if not name.endswith(".keras") or not pathlib.Path(name).is_file():
+        raise FileNotFoundError(
+            "`features` must be mobilenet, inception, random, classifier, or an existing .keras "
+            f"file that takes images in [0, 255]. Received: features={name}")
     return _load_network(name)
 
+
+def _imagenet_network(name, application, size):
+    """Returns a network of keras.applications for images of any size in [0, 255].
+
+    Args:
+        name: what `features` is set to.
+        application: takes images in [-1, 1].
+        size: rows and columns that images are resized to.
+    """
+    try:
+        network = application(include_top=False, pooling="avg", input_shape=(size, size, 3))
+    except Exception as error:  # a failed download raises errors of many types
+        raise ValueError(
+            f"The weights of {name} could not be downloaded. Use features=random, which needs no "
+            f"download, or a .keras file. Received: features={name}. {error}") from None
+    images = keras.Input([None, None, 3])
+    resizing = keras.layers.Resizing(size, size, interpolation="bilinear", antialias=True)
+    rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
+    return keras.Model(images, network(rescaling(resizing(images))))
+
+
+def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
+    """Trains a small network that predicts the class of an image for each of several factors.
+
+    Sets Keras' global seed to 0, so that the same images give the same classifier.
+
+    Args:
+        images: uint8 [count, rows, columns, channels].
+        labels: int [count, factors].
+        sizes: the number of classes of each factor.
+        batches: the number of training steps [guess].
+        batch_size: images per step [guess].
+
+    Returns:
+        A keras.Model: images in [0, 255] -> [features [batch, 128], logits [batch, size] of each
+        factor].
+    """
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input(images.shape[1:])
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    for filters in (16, 32, 64, 128):
+        x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.LeakyReLU(negative_slope=0.1)(x)
+    dense = keras.layers.Dense(128, activation="relu")
+    features = dense(keras.layers.Flatten()(x))
+    logits = [keras.layers.Dense(int(size))(features) for size in sizes]
+
+    network = keras.Model(pixels, logits)
+    learning_rate = keras.optimizers.schedules.CosineDecay(2e-3, batches)
+    loss = [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in sizes]
+    network.compile(keras.optimizers.Adam(learning_rate), loss)
+    random = np.random.default_rng(0)
+    for _ in range(batches):
+        rows = random.integers(len(images), size=batch_size)
+        targets = [labels[rows, factor] for factor in range(len(sizes))]
+        network.train_on_batch(np.float32(images[rows]), targets)
+    return keras.Model(pixels, [features, *logits])
+
+
+def extract_features(network, images, batch_size=64, verbose=0):
+    """Computes the features of images, and their classes if the network predicts any.
+
+    Args:
+        network: as returned by `feature_network` or `train_classifier`.
+        images: uint8 [count, rows, columns, channels].
+        batch_size: images per call of the network. MobileNetV2 is faster with 64 than with 250
+            [measured].
+        verbose: 1 shows a progress bar.
+
+    Returns:
+        Features. A feature map is averaged over its rows and columns.
+    """
+    pixels = images
+    if images.shape[-1] == 1 and network.input_shape[-1] == 3:
+        pixels = np.repeat(images, 3, axis=-1)  # grayscale to RGB
+    outputs = network.predict(pixels, batch_size=batch_size, verbose=verbose)
+    if not isinstance(outputs, list):
+        outputs = [outputs]
+    features = outputs[0]
+    if features.ndim == 4:
+        features = features.mean(axis=(1, 2))
+    classes = None
+    if len(outputs) > 1:
+        classes = np.stack([logits.argmax(axis=1) for logits in outputs[1:]], axis=1)
+    return Features(images, np.float64(features), classes)
+
+
+def _load_network(path):
+    try:
+        # In safe mode no code from the file is run.
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises errors of many types on a broken file
+        raise ValueError(
+            "`features`, or `content_features` and `style_features`, must name .keras files that "
+            f"Keras can load. Received: {path}. {error}") from None
+
+
+def _random_network():
+    """Builds a network of one layer of random filters, at several scales of the image.
+
+    The statistics of such filters describe textures nearly as well as those of networks that were
+    trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style loss needs
+    neither a download nor labels. The filters have a fixed seed: they are always the same.
+
+    Returns:
+        A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its
+        layers scale1, scale2 and scale4.
+    """
+    images = keras.Input([None, None, 3])
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+    maps = []
+    for scale in RANDOM_SCALES:
+        convolution = keras.layers.Conv2D(
+            RANDOM_FILTERS, RANDOM_SIZE, activation="relu", name=f"scale{scale}",
+            kernel_initializer=keras.initializers.Orthogonal(seed=scale))
+        maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
+    return keras.Model(images, maps)
+
+
+# ---- inner feature maps, for the losses of content and style
 
 def inner_network(names):
     """Builds a network that returns inner feature maps, for the content and style losses.
@@ -117,103 +229,6 @@ def inner_network(names):
     return inner
 
 
-def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
-    """Trains a small network that predicts the class of an image for each of several factors.
-
-    Sets Keras' global seed to 0, so that the same images give the same classifier.
-
-    Args:
-        images: uint8 [count, rows, columns, channels].
-        labels: int [count, factors].
-        sizes: the number of classes of each factor.
-        batches: the number of training steps [guess].
-        batch_size: images per step [guess].
-
-    Returns:
-        A keras.Model: images in [0, 255] -> [features [batch, 128], logits [batch, size] of each
-        factor].
-    """
-    keras.utils.set_random_seed(0)
-    pixels = keras.Input(images.shape[1:])
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
-    for filters in (16, 32, 64, 128):
-        x = keras.layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
-        x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.LeakyReLU(negative_slope=0.1)(x)
-    dense = keras.layers.Dense(128, activation="relu")
-    features = dense(keras.layers.Flatten()(x))
-    logits = [keras.layers.Dense(int(size))(features) for size in sizes]
-
-    network = keras.Model(pixels, logits)
-    learning_rate = keras.optimizers.schedules.CosineDecay(2e-3, batches)
-    loss = [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in sizes]
-    network.compile(keras.optimizers.Adam(learning_rate), loss)
-    random = np.random.default_rng(0)
-    for _ in range(batches):
-        rows = random.integers(len(images), size=batch_size)
-        targets = [labels[rows, factor] for factor in range(len(sizes))]
-        network.train_on_batch(np.float32(images[rows]), targets)
-    return keras.Model(pixels, [features, *logits])
-
-
-def extract_features(network, images, batch_size=250):
-    """Computes the features of images, and their classes if the network predicts any.
-
-    Args:
-        network: as returned by `feature_network` or `train_classifier`.
-        images: uint8 [count, rows, columns, channels].
-        batch_size: images per call of the network.
-
-    Returns:
-        Features. A feature map is averaged over its rows and columns.
-    """
-    pixels = images
-    if images.shape[-1] == 1 and network.input_shape[-1] == 3:
-        pixels = np.repeat(images, 3, axis=-1)  # grayscale to RGB
-    features = []
-    classes = []
-    for start in range(0, len(images), batch_size):
-        batch = np.float32(pixels[start:start + batch_size])
-        outputs = network.predict_on_batch(batch)
-        if not isinstance(outputs, (list, tuple)):
-            outputs = [outputs]
-        feature = outputs[0]
-        if feature.ndim == 4:
-            feature = feature.mean(axis=(1, 2))
-        features.append(np.float64(feature))
-        if len(outputs) > 1:
-            predictions = [logits.argmax(axis=1) for logits in outputs[1:]]
-            classes.append(np.stack(predictions, axis=1))
-    all_classes = np.concatenate(classes) if classes else None
-    return Features(images, np.concatenate(features), all_classes)
-
-
-def _load_network(path):
-    try:
-        # In safe mode no code from the file is run.
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises errors of many types on a broken file
-        raise ValueError(
-            "`features`, or `content_features` and `style_features`, must name .keras files that "
-            f"Keras can load. Received: {path}. {error}") from None
-
-
-def _load_inception():
-    try:
-        inception = keras.applications.InceptionV3(
-            include_top=False, pooling="avg", input_shape=(299, 299, 3))
-    except Exception as error:  # a failed download raises errors of many types
-        raise ValueError(
-            "`features` is inception, whose weights could not be downloaded. Set features to "
-            "random, to a .keras file that takes images in [0, 255], or, if `data` has labels, to "
-            "classifier. "
-            f"Received: features=inception. {error}") from None
-    images = keras.Input([None, None, 3])
-    resizing = keras.layers.Resizing(299, 299, interpolation="bilinear", antialias=True)
-    rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
-    return keras.Model(images, inception(rescaling(resizing(images))))
-
-
 def _load_vgg19():
     try:
         return keras.applications.VGG19(include_top=False)
@@ -222,28 +237,6 @@ def _load_vgg19():
             "`content_features` or `style_features` is vgg19, whose weights could not be "
             "downloaded. Set them to random, or to a layer of a .keras file, as in "
             f"file.keras:layer. Received: vgg19. {error}") from None
-
-
-def _random_network():
-    """Builds a network of one layer of random filters, at several scales of the image.
-
-    The statistics of such filters describe textures nearly as well as those of networks that were
-    trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style loss needs
-    neither a download nor labels. The filters have a fixed seed: they are always the same.
-
-    Returns:
-        A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its
-        layers scale1, scale2 and scale4.
-    """
-    images = keras.Input([None, None, 3])
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    maps = []
-    for scale in RANDOM_SCALES:
-        convolution = keras.layers.Conv2D(
-            RANDOM_FILTERS, RANDOM_SIZE, activation="relu", name=f"scale{scale}",
-            kernel_initializer=keras.initializers.Orthogonal(seed=scale))
-        maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
-    return keras.Model(images, maps)
 
 
 def _maps_of_network(name, layers, images):

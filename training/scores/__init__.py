@@ -1,0 +1,1 @@
+"""Scores of generated images: their mathematics, the features of real images, a run's table."""
