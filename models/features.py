@@ -123,8 +123,7 @@ def extract_features(network, images, batch_size=64, verbose=0):
     Args:
         network: as returned by `feature_network` or `train_classifier`.
         images: uint8 [count, rows, columns, channels].
-        batch_size: images per call of the network. MobileNetV2 is faster with 64 than with 250
-            [measured].
+        batch_size: images per call of the network.
         verbose: 1 shows a progress bar.
 
     Returns:

@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 
@@ -5,13 +6,14 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from fake_gan import FakeGAN
 from PIL import Image
 
 import args as constants
 import data
 import models
 from models import features
-from training import checkpoints
+from training import checkpoints, scores
 from training.scores import evaluation, metrics, real, table, truths
 
 RUN = pathlib.Path("runs/toyfaces")
@@ -43,28 +45,31 @@ class FakeSampler:
     brightness = 0
 
 
+def save_run(args):
+    """Makes a run of three checkpoints."""
+    folder = checkpoints.run_folder(args)
+    (folder / "weights").mkdir(parents=True)
+    for batch, brightness in ((4, 60), (6, 90), (8, 30)):
+        checkpoints.checkpoint_path(folder, batch).write_text(str(brightness))
+    record = {"preset": "ToyFaces", "overrides": {}, "constants": {},
+              "fingerprint": data.fingerprint(args)}
+    (folder / "args.json").write_text(json.dumps(record))
+
+
 @pytest.fixture
 def run(many_toys, scored, monkeypatch):
-    """A run of three checkpoints. Returns the list of those that are loaded."""
+    """runs/toyfaces with three checkpoints. Returns the list of those that will be loaded."""
     loaded = []
-    (RUN / "weights").mkdir(parents=True)
-    for batch, brightness in ((4, 60), (6, 90), (8, 30)):
-        pathlib.Path(RUN / f"weights/{batch:06d}.weights.h5").write_text(str(brightness))
 
-    def load_networks(sampler, path, generator_only):
+    def load_generator(sampler, path):
         loaded.append(checkpoints.batch_of(path))
         sampler.brightness = int(path.read_text())
 
-    monkeypatch.setattr(models, "build_sampler", lambda *arguments: FakeSampler(), raising=False)
-    monkeypatch.setattr(checkpoints, "load_networks", load_networks)
-    monkeypatch.setattr(checkpoints, "batch_of", lambda path: int(path.name[:6]))
-    monkeypatch.setattr(checkpoints, "label_of", lambda args, path: path.name[:6])
+    monkeypatch.setattr(models, "build_sampler", lambda *arguments: FakeSampler())
+    monkeypatch.setattr(checkpoints, "load_generator", load_generator)
     monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
+    save_run(scored())
     return loaded
-
-
-def found_checkpoints():
-    return sorted((RUN / "weights").glob("*"))
 
 
 def generate_images(args, sampler, count, labels=None):
@@ -76,20 +81,20 @@ def generate_images(args, sampler, count, labels=None):
 
 
 def evaluate(args):
-    return evaluation.evaluate(args, found_checkpoints(), generate_images)
+    return scores.evaluate(args, generate_images)
 
 
 # ---- evaluate
 
 def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, capsys):
-    scores = evaluate(scored())
-    assert list(scores) == ["real", "000004", "000008"]
+    found = evaluate(scored())
+    assert list(found) == ["real", "000004", "000008"]
     assert run == [4, 8]
-    assert scores == table.read_scores(RUN)
-    distances = [scores[label]["fd_colors_20"] for label in ("real", "000004", "000008")]
+    assert found == scores.read_scores(RUN)
+    distances = [found[label]["fd_colors_20"] for label in ("real", "000004", "000008")]
     assert distances == sorted(distances)
     printed = capsys.readouterr().out
-    assert "2 checkpoints to score, 160 images, about 0" in printed
+    assert "2 checkpoints to score, 160 images, about 0.7 minutes" in printed
     assert "000004: fd_colors_20" in printed and "(real " in printed
     assert f"{RUN}/weights/000004.weights.h5 has the lowest kid_colors_20" in printed
     assert Image.open(RUN / "neighbours.png").size == (8 * 64, 4 * 64)  # 16 pairs, four a row
@@ -110,12 +115,12 @@ def test_scores_that_exist_stay_and_those_of_other_counts_are_added(run, scored)
     (RUN / "weights/000008.weights.h5").rename(RUN / "weights/000012.weights.h5")
     changed = (RUN / "scores.csv").read_text().replace("\n000004,", "\n000004,1234")
     (RUN / "scores.csv").write_text(changed)
-    scores = evaluate(scored())
+    found = evaluate(scored())
     assert run == [4, 8, 12]
-    assert scores["000004"]["fd_colors_20"] > 1e6
+    assert found["000004"]["fd_colors_20"] > 1e6
     both = evaluate(scored(evaluate_count=30))["000004"]
-    assert len(both) == 2 * len(scores["000004"])
-    assert scores["000004"].items() <= both.items()
+    assert len(both) == 2 * len(found["000004"])
+    assert found["000004"].items() <= both.items()
 
 
 @pytest.mark.parametrize("changes, constant", [
@@ -126,27 +131,27 @@ def test_scores_that_exist_stay_and_those_of_other_counts_are_added(run, scored)
     ({"features": "no.keras"}, "features"),
 ])
 def test_scores_that_cannot_be_computed_are_refused(run, scored, changes, constant):
-    for function in (evaluation.check, evaluate):
+    for function in (scores.check, evaluate):
         with pytest.raises((ValueError, FileNotFoundError), match=f"`{constant}`"):
             function(scored(**changes))
-    evaluation.check(scored(evaluate_count=108))
+    scores.check(scored(evaluate_count=108))
 
 
 def test_classifier_needs_labels(many_toys, scored):
-    evaluation.check(scored(features="classifier"))
+    scores.check(scored(features="classifier"))
     with h5py.File("toyfaces.hdf5", "r+") as file:
         del file["labels"]
         del file["factors"]
     with pytest.raises(ValueError, match="`features`"):
-        evaluation.check(scored(features="classifier"))
+        scores.check(scored(features="classifier"))
 
 
 def test_translation_needs_as_many_test_photos(many_toys, scored, monkeypatch):
     counts = {"faces": 120, "photos": 110}
     monkeypatch.setattr(data, "open_images", lambda args, name="faces": range(counts[name]))
-    evaluation.check(scored(photos="photos/*", evaluate_count=11))
+    scores.check(scored(photos="photos/*", evaluate_count=11))
     with pytest.raises(ValueError, match="`evaluate_count`"):
-        evaluation.check(scored(photos="photos/*", evaluate_count=12))
+        scores.check(scored(photos="photos/*", evaluate_count=12))
 
 
 def test_labels_are_those_of_the_training_images_in_random_order(many_toys, scored, monkeypatch):
@@ -180,8 +185,8 @@ def test_columns_are_named_after_network_and_number_of_images(scored, reals):
     generated = random_features(2, 20, True)
     names = ["fd", "kid", "precision", "recall", "density", "coverage", "diversity",
              "memorization", "checkerboard", "modes", "kl"]
-    scores = evaluation.scores_of(scored(), generated, reals)
-    assert list(scores) == [f"{name}_colors_20" for name in names]
+    found = evaluation.scores_of(scored(), generated, reals)
+    assert list(found) == [f"{name}_colors_20" for name in names]
     args = scored(features="nets/squeezenet.keras", evaluate_count=3000)
     assert table.column(args, "fd") == "fd_squeezenet_3k"
     generated = generated._replace(classes=None)
@@ -195,9 +200,9 @@ def test_kid_scales_features_unless_they_are_of_inception(scored, reals):
     generated = generated._replace(features=10 * generated.features)
     scaled = evaluation.scores_of(scored(), generated, ten_times)["kid_colors_20"]
     assert scaled == pytest.approx(kid)
-    scores = evaluation.scores_of(scored(features="inception"), generated, ten_times)
+    found = evaluation.scores_of(scored(features="inception"), generated, ten_times)
     unscaled = metrics.kernel_distance(generated.features, ten_times.test.features)
-    assert scores["kid_inception_20"] == unscaled != pytest.approx(kid)
+    assert found["kid_inception_20"] == unscaled != pytest.approx(kid)
 
 
 def test_real_images_without_that_period_leave_out_the_checkerboard(scored, reals):
@@ -210,12 +215,12 @@ def test_real_images_without_that_period_leave_out_the_checkerboard(scored, real
 
 
 def test_scores_of_real_images_are_of_a_sample_of_training_images(scored, reals):
-    scores = evaluation.scores_of_real_images(scored(), reals, np.random.default_rng(0))
+    found = evaluation.scores_of_real_images(scored(), reals, np.random.default_rng(0))
     rows = np.random.default_rng(0).permutation(50)[:20]
     sample = features.Features(*(array[rows] for array in reals.train))
     expected = evaluation.scores_of(scored(), sample, reals)
     expected["memorization_colors_20"] = 0.5
-    assert scores == expected
+    assert found == expected
 
 
 # ---- the features of real images
@@ -301,16 +306,19 @@ def test_real_images_and_photos_come_before_the_checkpoints_in_order(here, monke
     for label in ("other-run", "1000000", "photos", "000200", "real"):
         table.write_scores(here, {label: {"fd_3k": 1.0}})
     table.write_scores(here, {"real": {"fd_4k": 2.0}})
-    scores = table.read_scores(here)
-    assert list(scores) == ["real", "photos", "000200", "1000000", "other-run"]
-    assert scores["real"] == {"fd_3k": 1.0, "fd_4k": 2.0}
+    found = table.read_scores(here)
+    assert list(found) == ["real", "photos", "000200", "1000000", "other-run"]
+    assert found["real"] == {"fd_3k": 1.0, "fd_4k": 2.0}
 
 
-def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here):
+def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny, monkeypatch):
+    monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
     labels = ["real", "000100", "000100-seed1", "runs-other-000200"]
     later = ["000200", "000200-seed1"]
     table.write_scores(here, {label: {"fd_3k": 1.0} for label in labels + later})
-    table.remove_later_scores(here, 100)
+    callback = scores.RemoveLaterScores(tiny(), here)
+    callback.set_model(FakeGAN(batch=100))
+    callback.on_train_begin()
     assert list(table.read_scores(here)) == labels
 
 
@@ -330,15 +338,15 @@ def test_best_checkpoint_has_the_lowest_kid_of_these_features(run, scored):
         "000006": {"kid_colors_20": 0.2, "fd_colors_20": 2.0, "kid_other_20": 0.2}})
 
     def name_of(**changes):
-        return table.named_checkpoint(scored(**changes), found_checkpoints()).name
+        return scores.chosen_checkpoint(scored(**changes)).name
 
+    assert name_of() == "000008.weights.h5"
+    assert name_of(checkpoint="4") == "000004.weights.h5"
     assert name_of(checkpoint="best") == "000006.weights.h5"
     assert name_of(checkpoint="best", features="other.keras") == "000004.weights.h5"
-    assert name_of(checkpoint="8") == "000008.weights.h5"
-    with pytest.raises(FileNotFoundError, match="`checkpoint=best`"):
-        name_of(checkpoint="best", evaluate_count=30)
-    with pytest.raises(FileNotFoundError, match="`checkpoint`"):
-        name_of(checkpoint="5")
+    for changes in ({"checkpoint": "5"}, {"checkpoint": "best", "evaluate_count": 30}):
+        with pytest.raises(FileNotFoundError, match="`checkpoint"):
+            name_of(**changes)
 
 
 # ---- true drawings of toy scenes
@@ -367,7 +375,7 @@ def test_edge_correlation_by_hand():
 def test_toy_scenes_are_compared_with_their_true_drawings(run):
     args = constants.override(
         constants.Cartoon64, image_shape=(32, 32, 3), dataset_size=50, evaluate_count=10,
-        features="colors.keras", name="toyfaces")
+        features="colors.keras")
     data.make(args)
     photos = data.denormalize(data.photos(args, 10))
     drawings = data.truths(args, 10)
@@ -375,9 +383,10 @@ def test_toy_scenes_are_compared_with_their_true_drawings(run):
     def translate(args, sampler, count, labels=None):
         yield range(count), None, None, (photos[:count] + np.float32(drawings[:count])) / 2
 
-    scores = evaluation.evaluate(args, found_checkpoints(), translate)
-    assert scores["photos"]["error_truth_10"] == pytest.approx(truths.error(photos, drawings))
-    assert scores["000008"]["error_truth_10"] == pytest.approx(
-        scores["photos"]["error_truth_10"] / 2, rel=1e-4)
-    correlations = [scores[label]["edge_correlation_10"] for label in ("photos", "000008")]
+    save_run(args)
+    found = scores.evaluate(args, translate)
+    assert found["photos"]["error_truth_10"] == pytest.approx(truths.error(photos, drawings))
+    assert found["000008"]["error_truth_10"] == pytest.approx(
+        found["photos"]["error_truth_10"] / 2, rel=1e-4)
+    correlations = [found[label]["edge_correlation_10"] for label in ("photos", "000008")]
     assert 0.2 < correlations[0] < correlations[1] < 1

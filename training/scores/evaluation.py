@@ -11,6 +11,7 @@ from training import checkpoints
 from training.scores import metrics, real, table, truths
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
+SECONDS_PER_CHECKPOINT = 20  # for the scores of 3,000 images with 1,280 features each [measured]
 
 
 def check(args):
@@ -46,26 +47,28 @@ def _check_counts(args):
                          f"Received: evaluate_count={args.evaluate_count}")
 
 
-def evaluate(args, found, generate_images):
+def evaluate(args, generate_images):
     """Scores checkpoints with `evaluate_count` images each, unless scores.csv has their scores.
 
-    Of a run, these are the newest checkpoint and those that `keep_every` keeps. Writes scores.csv,
-    scores.png, and neighbours.png: the 16 generated images nearest to a training image, each
-    beside that image, of the last checkpoint. Toy scenes are compared with their true drawings,
-    too; the row "photos" has the scores of the photos as they are.
+    These are the newest checkpoint of the run and those that `keep_every` keeps, or `weights`.
+    Writes scores.csv, scores.png, and neighbours.png: the 16 generated images nearest to a training
+    image, each beside that image, of the newest checkpoint. Toy scenes are compared with their true
+    drawings, too; the row "photos" has the scores of the photos as they are.
 
     Args:
         args: the constants, a class of args.py.
-        found: checkpoints, Paths, oldest first.
         generate_images: `gan.generate_images`.
 
     Returns:
         {row: {column: value}} of scores.csv.
     """
     run = checkpoints.run_folder(args)
+    found = checkpoints.chosen_checkpoints(args)
     unscored = _unscored(args, found, run)
     if unscored:
         _check_counts(args)
+        checkpoints.check_record(
+            run, {"constants": {"data": args.data}, "fingerprint": data.fingerprint(args)})
         _score(args, unscored, generate_images, run)
     name = table.column(args, "kid")
     print(f"{run}/scores.csv: {table.best_checkpoint(args, found)} has the lowest {name}")
@@ -73,21 +76,21 @@ def evaluate(args, found, generate_images):
 
 
 def _unscored(args, found, run):
-    """Returns those of the checkpoints `found` that are to be scored, {row: Path}."""
-    rows = table.read_scores(run)
+    """Returns those of the checkpoints `found` that need scores, {row: Path}."""
+    table_of_run = table.read_scores(run)
     unscored = {}
-    for path in found:
-        is_kept = args.keep_every and checkpoints.batch_of(path) % args.keep_every == 0
-        label = checkpoints.label_of(args, path)
-        if not is_kept and path != found[-1]:
-            continue
-        if table.column(args, "kid") not in rows.get(label, {}):
-            unscored[label] = path
+    for checkpoint in found:
+        batch = checkpoints.batch_of(checkpoint)
+        label = checkpoints.label_of(args, checkpoint)
+        is_kept = args.keep_every and batch % args.keep_every == 0
+        is_scored = table.column(args, "kid") in table_of_run.get(label, {})
+        if (is_kept or checkpoint == found[-1]) and not is_scored:
+            unscored[label] = checkpoint
     return unscored
 
 
 def _score(args, unscored, generate_images, run):
-    """Scores checkpoints, {row: Path}, and writes their rows."""
+    """Scores the checkpoints `unscored`, {row: Path}, and writes their rows."""
     count = args.evaluate_count
     network = real.load_network(args)
     classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
@@ -96,9 +99,10 @@ def _score(args, unscored, generate_images, run):
     images_to_see = count * len(unscored)
     if not os.path.exists(real.features_file(args)):
         images_to_see += len(data.open_images(args))
-    minutes = images_to_see / 60 * _seconds_per_image(args, sampler, network, generate_images)
+    seconds = images_to_see * _seconds_per_image(args, sampler, network, generate_images)
+    seconds += len(unscored) * SECONDS_PER_CHECKPOINT
     print(f"{run}: {len(unscored)} checkpoints to score, {images_to_see} images, about "
-          f"{minutes:.1f} minutes")
+          f"{seconds / 60:.1f} minutes")
 
     random = np.random.default_rng(0)
     reals = real.real_features(args, network)
@@ -110,7 +114,7 @@ def _score(args, unscored, generate_images, run):
         rows["photos"] = truths.truth_scores(args, photos, drawings)
 
     for label, path in unscored.items():
-        checkpoints.load_networks(sampler, path, generator_only=True)
+        checkpoints.load_generator(sampler, path)
         batches = [images for *_, images in generate_images(args, sampler, count, labels)]
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)

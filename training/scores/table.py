@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 
+import keras
 import matplotlib.figure
 
 from training import checkpoints
@@ -48,7 +49,7 @@ def write_scores(folder, rows):
 
 
 def remove_later_scores(folder, batch):
-    """Removes the rows of checkpoints after `batch`, which will be trained again, if any."""
+    """Removes the rows of checkpoints after `batch` from scores.csv in `folder`, if any."""
     table = read_scores(folder)
     kept = {}
     for label, scores in table.items():
@@ -57,6 +58,17 @@ def remove_later_scores(folder, batch):
             kept[label] = scores
     if len(kept) < len(table):
         _write_table(folder, kept)
+
+
+class RemoveLaterScores(keras.callbacks.Callback):
+    """A callback that removes the scores of the batches that will be trained again."""
+
+    def __init__(self, args, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs=None):
+        remove_later_scores(self.folder, int(self.model.batch.numpy()))
 
 
 def _write_table(folder, table):
@@ -98,7 +110,7 @@ def _plot(folder, table, columns, own):
     os.replace(folder / ".scores.png", folder / "scores.png")
 
 
-# ---- the best checkpoint
+# ---- which checkpoint is the best
 
 
 def best_checkpoint(args, found):
@@ -129,21 +141,20 @@ def best_checkpoint(args, found):
     return min(kids, key=kids.get)
 
 
-def named_checkpoint(args, found):
-    """Returns the checkpoint that `checkpoint` names, "best" or a batch.
-
-    Args:
-        args: the constants, a class of args.py.
-        found: the checkpoints to choose from, Paths.
+def chosen_checkpoint(args):
+    """Returns the checkpoint that `checkpoint` names: "newest", "best", or a batch.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint, or none has scores.
     """
+    found = checkpoints.chosen_checkpoints(args)
+    if args.checkpoint == "newest":
+        return found[-1]
     if args.checkpoint == "best":
         return best_checkpoint(args, found)
     for checkpoint in found:
-        if checkpoints.batch_of(checkpoint) == int(args.checkpoint):
+        if checkpoints.label_of(args, checkpoint) == args.checkpoint.zfill(6):
             return checkpoint
-    batches = [str(checkpoints.batch_of(checkpoint)) for checkpoint in found]
-    raise FileNotFoundError(f"`checkpoint` must be newest, best, or one of {', '.join(batches)}. "
-                            f"Received: checkpoint={args.checkpoint}")
+    names = ", ".join(checkpoint.name for checkpoint in found)
+    raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
+                            f"exists: {names}. Received: checkpoint={args.checkpoint}")
