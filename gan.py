@@ -18,7 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import data  # noqa: E402
-from models import devices  # noqa: E402
+from models import cartoon, devices  # noqa: E402
 from models.randomness import Purpose  # noqa: E402
 from training import callbacks, checkpoints, scores, swap, watch  # noqa: E402
 from training.checkpoints import load_networks, load_weights  # noqa: E402, F401
@@ -170,7 +170,7 @@ def generate(args):
     label = checkpoints.label_of(args, checkpoint)
     folder = checkpoints.run_folder(args) / "generated" / label
     if args.photos:
-        data.translate_photos(args, sampler.sample, folder)
+        data.translate_photos(args, sampler.sample, cartoon.multiple(args), folder)
         return folder
 
     rows, columns = args.grid
