@@ -205,7 +205,7 @@ class GAN(keras.Model):
         gradients = tape.gradient(scaled_loss, variables)
         norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
         devices.apply(optimizer, gradients, variables)
-        return norm
+        return tf.where(tf.math.is_finite(norm), norm, 0.0)  # float16 skips an overflow
 
     def finish_step(self, terms, d_norm, g_norm):
         """Updates the averaged generator, the number of batches and the means; returns the means.
