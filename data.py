@@ -8,7 +8,7 @@ file `data`:
     labels       uint16 [count], an index into label_names: the folder of an image file, the digit
                  or label of an IDX file, the hair color of a toy face; absent without labels
     label_names  text [labels]
-    factors      uint8 [count, 4], of toy faces only: see models/toyfaces.py
+    factors      uint8 [count, 4], of toy faces only: see models/toys/faces.py
     photos       uint8 [count, rows, columns, 3], if `photos` is set: the inputs of the generator
     smoothed     uint8, if `photos` is set: the faces with blurred edges, which the discriminator
                  learns to classify as fake [Chen 2018 s3.2.1]
@@ -16,7 +16,7 @@ file `data`:
                  the photos, row by row. They are for evaluation; batches never hold them
 
 `images=toyscenes photos=toyscenes` makes an unpaired dataset of scenes painted by code, see
-models/toyscenes.py: with n = `dataset_size`, or 2000 if that is 0, the faces are the drawings of
+models/toys/scenes.py: with n = `dataset_size`, or 2000 if that is 0, the faces are the drawings of
 scenes 0 to n - 1, and the photos are those of other scenes, n to 2n - 1.
 
 From top to bottom: conversion, PNG, one image file, finding files, sources of images,
@@ -45,7 +45,7 @@ import h5py
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from models import bits, toyfaces, toyscenes
+from models.toys import faces, numbers, scenes
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # see `_open`
 
@@ -407,10 +407,10 @@ def _toyfaces(args):
 
     def paint():
         for start in range(0, count, CHUNK):
-            images, factors = toyfaces.sample(min(CHUNK, count - start), args.seed, start)
+            images, factors = faces.sample(min(CHUNK, count - start), args.seed, start)
             yield Chunk(images, np.uint16(factors[:, 0]), factors)
 
-    return Source(count, list(toyfaces.FACTORS["hair_color"]), paint())
+    return Source(count, list(faces.FACTORS["hair_color"]), paint())
 
 
 def _toyscenes(args):
@@ -419,7 +419,7 @@ def _toyscenes(args):
 
     def paint():
         for start in range(0, count, CHUNK):
-            _, drawings = toyscenes.sample(
+            _, drawings = scenes.sample(
                 min(CHUNK, count - start), args.seed, start, args.image_shape[0])
             yield Chunk(drawings)
 
@@ -433,7 +433,7 @@ def _toyscenes_photos(args):
 
     def paint():
         for start in range(0, count, CHUNK):
-            photos, drawings = toyscenes.sample(
+            photos, drawings = scenes.sample(
                 min(CHUNK, count - start), args.seed, count + start, args.image_shape[0])
             yield Chunk(photos, truths=drawings)
 
@@ -443,7 +443,7 @@ def _toyscenes_photos(args):
 def _toyscenes_count(args):
     """Returns the number of toy scenes, once their image shape has been checked."""
     rows, columns, channels = args.image_shape
-    if rows != columns or rows not in toyscenes.SIZES or channels != 3:
+    if rows != columns or rows not in scenes.SIZES or channels != 3:
         raise ValueError("`image_shape` must be (size, size, 3) for toy scenes, with a multiple of "
                          f"16 from 32 to 512. Received: image_shape={args.image_shape}")
     return args.dataset_size or 2000
@@ -465,20 +465,18 @@ def _mnist(args):
 
 
 def _even(args):
-    """Returns a Source of even numbers up to `max_int`, as bits. Numbers repeat."""
-    columns = args.image_shape[1]
-    if args.image_shape != (1, columns, 1) or not 2 <= args.max_int < 2 ** columns:
-        raise ValueError("`max_int` must be at least 2 and fit into the bits of `image_shape`, "
-                         "(1, bits, 1). "
-                         f"Received: max_int={args.max_int}, image_shape={args.image_shape}")
-    count = args.dataset_size or 10000
-    numbers = 2 * np.random.default_rng(args.seed).integers(args.max_int // 2 + 1, size=count)
+    """Returns a Source of the even numbers that fit the bits of `image_shape`. Numbers repeat."""
+    bits = args.image_shape[1]
+    if args.image_shape != (1, bits, 1):
+        raise ValueError("`image_shape` must be (1, bits, 1) for even numbers. "
+                         f"Received: image_shape={args.image_shape}")
+    images = numbers.sample(args.dataset_size or 10000, args.seed, bits)
 
     def write():
-        for part in _slices(numbers):
-            yield Chunk(bits.bits(part, columns))
+        for part in _slices(images):
+            yield Chunk(part)
 
-    return Source(count, [], write())
+    return Source(len(images), [], write())
 
 
 # Datasets that need no files of the user's own: {value of `images`: function(args) -> Source}.

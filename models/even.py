@@ -1,11 +1,7 @@
 """The networks of the smallest GAN: dense layers that learn to generate even numbers, as bits.
 
-The images are those of models/bits.py. Nothing here says what "even" means: D finds out that the
-last bit of real numbers is 0, and G learns it from D.
-
-Order of creation: a layer without a seed of its own takes one from Keras' global generator when it
-is created. Where a layer is created before those that precede it in the network, that order is what
-makes a `seed` reproduce earlier runs.
+The images are those of models/toys/numbers.py. No line of code says what "even" means: D finds out
+that the last bit of real numbers is 0, and G learns it from D.
 
 Reference: [scratch 6]
 """
@@ -44,7 +40,7 @@ def build_discriminator(args, classes=0):
         A keras.Model: numbers [batch, 1, bits, 1] in [-1, 1] -> logits [batch, 1], high for real.
     """
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(1)  # created first, see "Order of creation"
+    head = layers.Dense(1)  # created first: initial weights depend on the order of creation
     logits = head(_extract_features(images, args))
     return keras.Model(images, logits, name="discriminator")
 
@@ -60,7 +56,7 @@ def build_encoder(args, classes=0):
         A keras.Model: numbers [batch, 1, bits, 1] in [-1, 1] -> z [batch, latent_dim] in [-1, 1].
     """
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(args.latent_dim, activation="tanh")  # see "Order of creation"
+    head = layers.Dense(args.latent_dim, activation="tanh")  # created first, as above
     z = head(_extract_features(images, args))
     return keras.Model(images, z, name="encoder")
 
