@@ -895,5 +895,5 @@ def main(args, verbs=()):
 
 
 if __name__ == "__main__":
-    from args import run_script
-    run_script(main, verbs=())
+    import args as constants
+    constants.run_script(main, *constants.read_command_line())

@@ -34,7 +34,7 @@ PRETRAINING_CALLBACKS = (
 CALLBACKS = (
     swap.SwapCheckpoints,
     callbacks.GenerateSamples,
-    watch.FailureWatch,
+    watch.Watch,
     callbacks.LossLog,
     callbacks.DumpSamples,
     callbacks.TensorBoard,
