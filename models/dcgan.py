@@ -8,12 +8,7 @@ differs: G's ReLU is leaky too [forcecore; ganhacks 5].
 import keras
 from keras import layers
 
-from models.layers import (
-    AlwaysDropout,
-    BatchNormalization,
-    MinibatchDiscrimination,
-    SpectralNormalization,
-)
+from models.layers import AlwaysDropout, MinibatchDiscrimination, SpectralNormalization
 
 
 def initializer(args):
@@ -142,7 +137,7 @@ def _downsample(x, args, filters):
 
 def _normalize_and_activate(x, args, network):
     if args.batch_norm in (network, "both"):
-        x = BatchNormalization(momentum=args.bn_momentum)(x)
+        x = layers.BatchNormalization(momentum=args.bn_momentum)(x)
     return _activate(x, args, network)
 
 
