@@ -18,7 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import data  # noqa: E402
-from models import devices  # noqa: E402
+from models import cartoon, devices  # noqa: E402
 from models.randomness import Purpose  # noqa: E402
 from training import callbacks, checkpoints, scores, swap, watch  # noqa: E402
 from training.checkpoints import load_networks, load_weights  # noqa: E402, F401
@@ -34,7 +34,7 @@ PRETRAINING_CALLBACKS = (
 CALLBACKS = (
     swap.SwapCheckpoints,
     callbacks.GenerateSamples,
-    watch.FailureWatch,
+    watch.Watch,
     callbacks.LossLog,
     callbacks.DumpSamples,
     callbacks.TensorBoard,
@@ -170,7 +170,7 @@ def generate(args):
     label = checkpoints.label_of(args, checkpoint)
     folder = checkpoints.run_folder(args) / "generated" / label
     if args.photos:
-        data.translate_photos(args, sampler.sample, folder)
+        data.translate_photos(args, sampler.sample, cartoon.multiple(args), folder)
         return folder
 
     rows, columns = args.grid
@@ -340,6 +340,7 @@ def check_verbs(args, verbs):
 def main(args, verbs=()):
     """Runs the verbs in the order given. Without any it pretrains, if asked to, and trains."""
     trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
+    devices.fix_order_of_sums()
     args = resume_constants(args)
     is_new = not checkpoints.read_record(checkpoints.run_folder(args))
     if is_new and (trains or not args.weights):

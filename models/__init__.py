@@ -30,7 +30,7 @@ def build(args, classes=0):
     import args as constants
     import keras
 
-    from models import originals
+    from models import cartoon, originals
     from models.adversarial import GAN
 
     constants.check(args)
@@ -104,13 +104,13 @@ def build_pretraining(args, classes=0):
 
 def _networks(args):
     """Returns the module of models/ that builds the networks named by `network`."""
-    from models import dcgan, even, keras_example
+    from models import cartoon, dcgan, even, keras_example
 
     networks = {
         "dcgan": dcgan,
         "keras_example": keras_example,
         "even": even,
-
+        "cartoon": cartoon,
     }
     return networks[args.network]
 

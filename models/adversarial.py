@@ -208,7 +208,7 @@ class GAN(keras.Model):
             # The optimizer skips an update after an overflow, which is no failure: it counts as 0.
             norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
         devices.apply(optimizer, gradients, variables)
-        return norm
+        return tf.where(tf.math.is_finite(norm), norm, 0.0)  # float16 skips an overflow
 
     def finish_step(self, terms, d_norm, g_norm):
         """Updates the averaged generator, the number of batches and the means; returns the means.

@@ -8,12 +8,7 @@ differs: G's ReLU is leaky too [forcecore; ganhacks 5].
 import keras
 from keras import layers
 
-from models.layers import (
-    AlwaysDropout,
-    BatchNormalization,
-    MinibatchDiscrimination,
-    SpectralNormalization,
-)
+from models.layers import AlwaysDropout, MinibatchDiscrimination, SpectralNormalization
 
 
 def initializer(args):
@@ -29,9 +24,6 @@ def build_generator(args, classes=0):
     With classes, z is [batch, latent_dim + classes]: the class is one-hot behind z, and z is
     multiplied by an embedding of the class [Odena 2017, arXiv:1610.09585; keras.io's first ACGAN].
     """
-    # Not used: an initializer takes one random seed when it is created, and with this one the
-    # layers below have the same seeds as in earlier versions.
-    initializer(args)
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
     first_filters, *other_filters = args.generator_filters
@@ -41,19 +33,15 @@ def build_generator(args, classes=0):
     x = layers.Reshape([1, 1, -1])(x)
     # A transposed convolution of a single pixel is a dense layer with an image as its output.
     x = layers.Conv2DTranspose(
-        first_filters, (rows // scale, columns // scale),
-        kernel_initializer=initializer(args))(x)
+        first_filters, (rows // scale, columns // scale), kernel_initializer=initializer(args))(x)
     x = _normalize_and_activate(x, args, "generator")                       # 4x4
     for filters in other_filters:
         x = upsample(x, args, filters)
         x = _normalize_and_activate(x, args, "generator")                   # 8x8, 16x16, 32x32
     for filters in args.generator_extra_filters:
-        x = layers.Conv2D(
-            filters, 3, padding="same",
-            kernel_initializer=initializer(args))(x)
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                   # 32x32
-    images = upsample(
-        x, args, channels, activation="tanh", dtype="float32")  # 64x64
+    images = upsample(x, args, channels, activation="tanh", dtype="float32")  # 64x64
     return keras.Model(z, images, name="generator")
 
 
@@ -67,8 +55,7 @@ def build_discriminator(args, classes=0):
     x = _convolutions(images, args)
     if args.minibatch_kernels:
         x = MinibatchDiscrimination(args.minibatch_kernels)(x)
-    head = layers.Dense(
-        1 + classes, kernel_initializer=initializer(args), dtype="float32")
+    head = layers.Dense(1 + classes, kernel_initializer=initializer(args), dtype="float32")
     if args.spectral_norm:
         head = SpectralNormalization(head)
     return keras.Model(images, head(x), name="discriminator")
@@ -142,7 +129,7 @@ def _downsample(x, args, filters):
 
 def _normalize_and_activate(x, args, network):
     if args.batch_norm in (network, "both"):
-        x = BatchNormalization(momentum=args.bn_momentum)(x)
+        x = layers.BatchNormalization(momentum=args.bn_momentum)(x)
     return _activate(x, args, network)
 
 

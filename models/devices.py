@@ -24,6 +24,16 @@ def strategy():
     return tf.distribute.get_strategy()
 
 
+def fix_order_of_sums():
+    """Makes two equal runs on a CPU equal to the last bit: one operation is computed at a time.
+
+    Where several are, they end in any order, and their results are added in that order. One
+    operation still uses all cores. Must be called before TensorFlow computes anything.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def count():
     """Returns the number of devices that train together, within the scope of the strategy."""
     return tf.distribute.get_strategy().num_replicas_in_sync

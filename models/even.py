@@ -1,11 +1,7 @@
 """The networks of the smallest GAN: dense layers that learn to generate even numbers, as bits.
 
-The images are those of models/bits.py. Nothing here says what "even" means: D finds out that the
-last bit of real numbers is 0, and G learns it from D.
-
-Order of creation: a layer without a seed of its own takes one from Keras' global generator when it
-is created. Where a layer is created before those that precede it in the network, that order is what
-makes a `seed` reproduce earlier runs.
+The images are those of models/toys/numbers.py. No line of code says what "even" means: D finds out
+that the last bit of real numbers is 0, and G learns it from D.
 
 Reference: [scratch 6]
 """
@@ -14,14 +10,9 @@ from keras import layers
 
 
 def build_generator(args, classes=0):
-    """Builds the generator.
+    """Builds G, which maps z [batch, latent_dim] to numbers [batch, 1, bits, 1] in [-1, 1].
 
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: z [batch, latent_dim] -> numbers [batch, 1, bits, 1] in [-1, 1].
+    There are no classes, here and below.
     """
     z = keras.Input([args.latent_dim], name="z")
     x = z
@@ -34,34 +25,16 @@ def build_generator(args, classes=0):
 
 
 def build_discriminator(args, classes=0):
-    """Builds the discriminator.
-
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: numbers [batch, 1, bits, 1] in [-1, 1] -> logits [batch, 1], high for real.
-    """
+    """Builds D, which maps numbers [batch, 1, bits, 1] to logits [batch, 1], high for real ones."""
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(1)  # created first, see "Order of creation"
-    logits = head(_extract_features(images, args))
+    logits = layers.Dense(1)(_extract_features(images, args))
     return keras.Model(images, logits, name="discriminator")
 
 
 def build_encoder(args, classes=0):
-    """Builds the encoder of the pretraining, which has the layers of the discriminator.
-
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: numbers [batch, 1, bits, 1] in [-1, 1] -> z [batch, latent_dim] in [-1, 1].
-    """
+    """Builds the encoder of the pretraining: D's layers, then G's input in [-1, 1]."""
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(args.latent_dim, activation="tanh")  # see "Order of creation"
-    z = head(_extract_features(images, args))
+    z = layers.Dense(args.latent_dim, activation="tanh")(_extract_features(images, args))
     return keras.Model(images, z, name="encoder")
 
 

@@ -5,7 +5,6 @@ import typing
 import keras
 import numpy as np
 
-from models import validation
 
 RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [guess]
 RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]
@@ -26,29 +25,15 @@ class Features(typing.NamedTuple):
     classes: np.ndarray | None
 
 
-def check_network(name):
-    """Checks that `features` names a file of a network.
-
-    Args:
-        name: a path.
-
-    Raises:
-        FileNotFoundError: if there is no such file, or it is not a .keras file.
-    """
-    if not name.endswith(".keras") or not pathlib.Path(name).is_file():
-        raise FileNotFoundError(
-            "`features` must be inception, random, classifier, or an existing .keras file that "
-            f"takes images in [0, 255]. Received: features={name}")
-
-
 def feature_network(name):
     """Loads the network whose outputs are compared.
 
     Args:
-        name: "inception" for Keras' InceptionV3 with the weights of ImageNet, which is downloaded
-            once; "random" for the mean outputs of random filters, as [Naeem 2020] scores with a
-            random network; or a .keras file that takes images in [0, 255]. If it has several
-            outputs, the first are features and the others are logits of classes.
+        name: "mobilenet" for Keras' MobileNetV2 at 96x96, or "inception" for its InceptionV3 at
+            299x299, with the weights of ImageNet, which are downloaded once; "random" for the mean
+            outputs of random filters, as [Naeem 2020] scores with a random network; or a .keras
+            file that takes images in [0, 255]. If it has several outputs, the first are features
+            and the others are logits of classes.
 
     Returns:
         A keras.Model: images [batch, rows, columns, channels] in [0, 255] -> its outputs.
@@ -57,64 +42,39 @@ def feature_network(name):
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be loaded, or if the download fails.
     """
+    if name == "mobilenet":
+        return _imagenet_network(name, keras.applications.MobileNetV2, 96)
     if name == "inception":
-        return _load_inception()
+        return _imagenet_network(name, keras.applications.InceptionV3, 299)
     if name == "random":
         network = _random_network()
         means = [keras.layers.GlobalAveragePooling2D()(maps) for maps in network.outputs]
         return keras.Model(network.inputs, keras.layers.Concatenate()(means))
-    check_network(name)
+    if not name.endswith(".keras") or not pathlib.Path(name).is_file():
+        raise FileNotFoundError(
+            "`features` must be mobilenet, inception, random, classifier, or an existing .keras "
+            f"file that takes images in [0, 255]. Received: features={name}")
     return _load_network(name)
 
 
-def inner_network(names):
-    """Builds a network that returns inner feature maps, for the content and style losses.
+def _imagenet_network(name, application, size):
+    """Returns a network of keras.applications for images of any size in [0, 255].
 
     Args:
-        names: {constant: text}, of `content_features` and `style_features`. A text is the name of a
-            network, a colon, and names of its layers, separated by commas. Networks are:
-            "vgg19", Keras' VGG19 with the weights of ImageNet, which is downloaded once;
-            "random", see `_random_network`;
-            a .keras file that takes images in [0, 255]. Its layers may be those of a network
-            within it.
-            Both constants share one pass through a network that both of them name.
-
-    Returns:
-        A keras.Model that is not trainable: images [batch, rows, columns, 3] in [0, 255] ->
-        {constant: [feature maps [batch, rows, columns, channels] of each layer]}.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
+        name: what `features` is set to.
+        application: takes images in [-1, 1].
+        size: rows and columns that images are resized to.
     """
-    parsed = {}
-    layers_of = {}  # {network: the layers that any of the constants names}
-    for constant, text in names.items():
-        network, layers = validation.feature_layers(constant, text)
-        if network not in ("vgg19", "random") and not pathlib.Path(network).is_file():
-            raise FileNotFoundError(
-                f"`{constant}` must be vgg19, random, or an existing .keras file that takes images "
-                "in [0, 255] and some of its layers, as in file.keras:layer,layer. "
-                f"Received: {constant}={text}")
-        parsed[constant] = (network, layers)
-        layers_of.setdefault(network, []).extend(layers)
-
+    try:
+        network = application(include_top=False, pooling="avg", input_shape=(size, size, 3))
+    except Exception as error:  # a failed download raises errors of many types
+        raise ValueError(
+            f"The weights of {name} could not be downloaded. Use features=random, which needs no "
+            f"download, or a .keras file. Received: features={name}. {error}") from None
     images = keras.Input([None, None, 3])
-    maps_of = {}
-    for network, layers in layers_of.items():
-        maps_of[network] = _maps_of_network(network, layers, images)
-
-    outputs = {}
-    for constant, (network, layers) in parsed.items():
-        for layer in layers:
-            if layer not in maps_of[network]:
-                raise ValueError(
-                    f"`{constant}` must name layers of its network that return feature maps. "
-                    f"Received: {constant}={names[constant]}, without a layer {layer}")
-        outputs[constant] = [maps_of[network][layer] for layer in layers]
-    inner = keras.Model(images, outputs)
-    inner.trainable = False
-    return inner
+    resizing = keras.layers.Resizing(size, size, interpolation="bilinear", antialias=True)
+    rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
+    return keras.Model(images, network(rescaling(resizing(images))))
 
 
 def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
@@ -156,13 +116,14 @@ def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
     return keras.Model(pixels, [features, *logits])
 
 
-def extract_features(network, images, batch_size=250):
+def extract_features(network, images, batch_size=64, verbose=0):
     """Computes the features of images, and their classes if the network predicts any.
 
     Args:
         network: as returned by `feature_network` or `train_classifier`.
         images: uint8 [count, rows, columns, channels].
         batch_size: images per call of the network.
+        verbose: 1 shows a progress bar.
 
     Returns:
         Features. A feature map is averaged over its rows and columns.
@@ -170,22 +131,16 @@ def extract_features(network, images, batch_size=250):
     pixels = images
     if images.shape[-1] == 1 and network.input_shape[-1] == 3:
         pixels = np.repeat(images, 3, axis=-1)  # grayscale to RGB
-    features = []
-    classes = []
-    for start in range(0, len(images), batch_size):
-        batch = np.float32(pixels[start:start + batch_size])
-        outputs = network.predict_on_batch(batch)
-        if not isinstance(outputs, (list, tuple)):
-            outputs = [outputs]
-        feature = outputs[0]
-        if feature.ndim == 4:
-            feature = feature.mean(axis=(1, 2))
-        features.append(np.float64(feature))
-        if len(outputs) > 1:
-            predictions = [logits.argmax(axis=1) for logits in outputs[1:]]
-            classes.append(np.stack(predictions, axis=1))
-    all_classes = np.concatenate(classes) if classes else None
-    return Features(images, np.concatenate(features), all_classes)
+    outputs = network.predict(pixels, batch_size=batch_size, verbose=verbose)
+    if not isinstance(outputs, list):
+        outputs = [outputs]
+    features = outputs[0]
+    if features.ndim == 4:
+        features = features.mean(axis=(1, 2))
+    classes = None
+    if len(outputs) > 1:
+        classes = np.stack([logits.argmax(axis=1) for logits in outputs[1:]], axis=1)
+    return Features(images, np.float64(features), classes)
 
 
 def _load_network(path):
@@ -196,32 +151,6 @@ def _load_network(path):
         raise ValueError(
             "`features`, or `content_features` and `style_features`, must name .keras files that "
             f"Keras can load. Received: {path}. {error}") from None
-
-
-def _load_inception():
-    try:
-        inception = keras.applications.InceptionV3(
-            include_top=False, pooling="avg", input_shape=(299, 299, 3))
-    except Exception as error:  # a failed download raises errors of many types
-        raise ValueError(
-            "`features` is inception, whose weights could not be downloaded. Set features to "
-            "random, to a .keras file that takes images in [0, 255], or, if `data` has labels, to "
-            "classifier. "
-            f"Received: features=inception. {error}") from None
-    images = keras.Input([None, None, 3])
-    resizing = keras.layers.Resizing(299, 299, interpolation="bilinear", antialias=True)
-    rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
-    return keras.Model(images, inception(rescaling(resizing(images))))
-
-
-def _load_vgg19():
-    try:
-        return keras.applications.VGG19(include_top=False)
-    except Exception as error:  # a failed download raises errors of many types
-        raise ValueError(
-            "`content_features` or `style_features` is vgg19, whose weights could not be "
-            "downloaded. Set them to random, or to a layer of a .keras file, as in "
-            f"file.keras:layer. Received: vgg19. {error}") from None
 
 
 def _random_network():
@@ -244,51 +173,3 @@ def _random_network():
             kernel_initializer=keras.initializers.Orthogonal(seed=scale))
         maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
     return keras.Model(images, maps)
-
-
-def _maps_of_network(name, layers, images):
-    """Loads a network and applies it to images, a keras.Input in [0, 255].
-
-    Args:
-        name: of the network.
-        layers: names of layers.
-        images: a keras.Input.
-
-    Returns:
-        {layer: feature maps} of those layers that exist.
-    """
-    if name == "random":
-        return _feature_maps(_random_network(), layers, images)
-    if name == "vgg19":
-        x = keras.applications.vgg19.preprocess_input(images)
-        return _feature_maps(_load_vgg19(), layers, x)
-    return _feature_maps(_load_network(name), layers, images)
-
-
-def _feature_maps(network, layers, x):
-    """Applies a network to x, and returns {layer: its output}, for those of `layers` that exist.
-
-    Layers that are not the network's own are looked for in the networks among its layers. These
-    must form a chain, which ends at the last layer that is needed.
-    """
-    maps = _outputs_of_layers(network, layers, x)
-    for part in network.layers:
-        if len(maps) == len(set(layers)):
-            break
-        if isinstance(part, keras.layers.InputLayer):
-            continue
-        if isinstance(part, keras.Model):
-            maps.update(_outputs_of_layers(part, layers, x))
-        x = part(x)
-    return maps
-
-
-def _outputs_of_layers(network, layers, x):
-    """Applies a network to x, and returns {layer: its output} for those of `layers` it has."""
-    own = [layer.name for layer in network.layers]
-    found = [layer for layer in dict.fromkeys(layers) if layer in own]  # each of them once
-    if not found:
-        return {}
-    outputs = [network.get_layer(layer).output for layer in found]
-    maps = keras.Model(network.inputs, outputs)(x)
-    return dict(zip(found, maps, strict=True))

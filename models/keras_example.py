@@ -4,10 +4,6 @@ There is no batch norm, a dense layer leads into 1/8 of the image, and D has a s
 images of the example lie in [0, 1] behind a sigmoid, here they lie in [-1, 1]: a rescaling layer on
 either side makes the networks the same.
 
-Order of creation: a layer without a seed of its own takes one from Keras' global generator when it
-is created. Where a layer is created before those that precede it in the network, that order is what
-makes a `seed` reproduce earlier runs. New networks need not follow it.
-
 Reference: keras.io/examples/generative/dcgan_overriding_train_step
 """
 import keras
@@ -15,14 +11,9 @@ from keras import layers
 
 
 def build_generator(args, classes=0):
-    """Builds the generator.
+    """Builds G, which maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
 
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: z [batch, latent_dim] -> images [batch, *image_shape] in [-1, 1].
+    There are no classes, here and below.
     """
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
@@ -39,35 +30,17 @@ def build_generator(args, classes=0):
 
 
 def build_discriminator(args, classes=0):
-    """Builds the discriminator.
-
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: images [batch, *image_shape] in [-1, 1] -> logits [batch, 1], high for real.
-    """
+    """Builds D, which maps images [batch, *image_shape] in [-1, 1] to logits [batch, 1]."""
     images = keras.Input(args.image_shape, name="images")
-    dropout = layers.Dropout(args.d_dropout)  # created first, see "Order of creation"
-    x = dropout(_extract_features(images, args))
+    x = layers.Dropout(args.d_dropout)(_extract_features(images, args))
     logits = layers.Dense(1)(x)
     return keras.Model(images, logits, name="discriminator")
 
 
 def build_encoder(args, classes=0):
-    """Builds the encoder of the pretraining, which has the layers of the discriminator.
-
-    Args:
-        args: the constants, a class.
-        classes: not used; these networks are not conditional.
-
-    Returns:
-        A keras.Model: images [batch, *image_shape] in [-1, 1] -> z [batch, latent_dim] in [-1, 1].
-    """
+    """Builds the encoder of the pretraining: D's layers, then G's input in [-1, 1]."""
     images = keras.Input(args.image_shape, name="images")
-    head = layers.Dense(args.latent_dim, activation="tanh")  # see "Order of creation"
-    z = head(_extract_features(images, args))
+    z = layers.Dense(args.latent_dim, activation="tanh")(_extract_features(images, args))
     return keras.Model(images, z, name="encoder")
 
 

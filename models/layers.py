@@ -12,27 +12,6 @@ class AlwaysDropout(keras.layers.Dropout):
         return super().call(inputs, training=True)
 
 
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch norm of [batch, rows, columns, channels], as a single operation in training.
-
-    Keras' layer takes about a dozen operations, each of which reads the images again. Statistics
-    are float32 in any precision.
-    """
-
-    def call(self, inputs, training=False):
-        if not training:
-            return super().call(inputs)
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta),
-            epsilon=self.epsilon)
-        # The operation's variance divides by count - 1, Keras' moving variance by count.
-        count = tf.cast(tf.size(inputs) / inputs.shape[-1], "float32")
-        variance *= (count - 1) / count
-        self.moving_mean.assign(mean + self.momentum * (self.moving_mean - mean))
-        self.moving_variance.assign(variance + self.momentum * (self.moving_variance - variance))
-        return outputs
-
-
 class MinibatchDiscrimination(keras.layers.Layer):
     """Appends to the features of each image how close the other images of its batch are.
 
@@ -109,31 +88,3 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     def compute_output_shape(self, shape):
         return self.layer.compute_output_shape(shape)
-
-
-# ---- networks without these layers
-
-
-def with_keras_layers(network):
-    """Returns a copy of a network that needs as few layers of this module as possible.
-
-    Our batch norm becomes Keras' own, which has the same weights and, outside training, the same
-    outputs. All layers compute in float32, whatever `precision` is: Keras exports no others to
-    ONNX. AlwaysDropout stays.
-
-    Args:
-        network: a Functional keras.Model.
-    """
-    copy = keras.models.clone_model(network, clone_function=_copy_of_layer)
-    copy.set_weights(network.get_weights())
-    return copy
-
-
-def _copy_of_layer(layer):
-    """Returns a new layer like `layer`, or a new operation such as a slice of z."""
-    kind, config = type(layer), layer.get_config()
-    if isinstance(layer, keras.layers.Layer):
-        config["dtype"] = "float32"
-    if kind is BatchNormalization:
-        kind = keras.layers.BatchNormalization
-    return kind.from_config(config)

@@ -113,7 +113,6 @@ def test_short_notebook_prints_what_is_recorded_in_it(name, tmp_path):
 @pytest.mark.slow
 def test_even_notebook_learns_even_numbers(tmp_path):
     printed = execute("even", tmp_path)
-    assert "cosine between them: -1.000" in printed
-    assert "after: 100.0% even, 100.0% at most 100" in printed
-    distinct = re.findall(r"(\d+) of the 51 even numbers appear", printed)[-1]
-    assert int(distinct) >= 17  # a third of them
+    assert re.search(r"cosine between them: -(1\.00|0\.99)", printed)
+    distinct = re.findall(r"after: 100.0% even, (\d+) of the 64 even numbers appear", printed)
+    assert int(distinct[0]) >= 50

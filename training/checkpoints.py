@@ -233,6 +233,9 @@ class _Holder(keras.Model):
         setattr(self, name, network)
         self.built = True
 
+    def load_own_variables(self, store):
+        """Loads none of the GAN's own variables, such as `batch`."""
+
 
 def load_network(name, network, path):
     """Loads one network: "generator", "discriminator" or "generator_ema".

@@ -1,14 +1,15 @@
 """How fast data.py reads image files: beside a plain Pillow loop, alternately, in one process.
 
-    python tests/bench_data.py images='my-faces/*/*.jpg' [constant=value ...]
+    python tests/bench/bench_data.py images='my-faces/*/*.jpg' [constant=value ...]
 """
+import functools
 import pathlib
 import resource
 import statistics
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import args as constants  # noqa: E402
 import data  # noqa: E402
@@ -16,15 +17,15 @@ import data  # noqa: E402
 ROUNDS = 5
 
 
-def read_plainly(paths, args):
+def read_plainly(read, paths):
     """Reads one file after the other, each as data.py does."""
     for path in paths:
-        data.read_image(path, args.image_shape, args.crop)
+        read(path)
 
 
-def read_as_data_py(paths, args):
+def read_as_data_py(read, paths):
     """Reads the files as data.py does, in several threads."""
-    for _ in data.read_files(args, paths).chunks:
+    for _ in data._read_in_threads(paths, read, range(len(paths))):
         pass
 
 
@@ -36,11 +37,12 @@ def seconds(function, *arguments):
 
 def main(args):
     paths = data.find_files(args.images)
-    read_plainly(paths, args)  # so that the files are in the system's cache for both
+    read = functools.partial(data.read_image, image_shape=args.image_shape, crop=args.crop)
+    read_plainly(read, paths)  # so that the files are in the system's cache for both
     plain, ours = [], []
     for _ in range(ROUNDS):
-        plain.append(seconds(read_plainly, paths, args))
-        ours.append(seconds(read_as_data_py, paths, args))
+        plain.append(seconds(read_plainly, read, paths))
+        ours.append(seconds(read_as_data_py, read, paths))
     ratios = [one / other for one, other in zip(plain, ours)]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(paths)} files, {ROUNDS} rounds, medians\n")

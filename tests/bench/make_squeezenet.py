@@ -1,6 +1,6 @@
 """Makes squeezenet.keras, the feature network of the published scores: SqueezeNet 1.1 without top.
 
-    python tests/make_squeezenet.py squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5
+    python tests/bench/make_squeezenet.py squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5
 
 The weights, those of ImageNet, lie in github.com/DeepCognition/keras-squeezenet (MIT). Any HDF5
 file will do that has groups named conv1, fire2/squeeze1x1, ..., fire9/expand3x3 with the same

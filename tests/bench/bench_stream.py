@@ -1,10 +1,10 @@
 """Whether a large dataset streams: training on 200,000 images that are never in memory together.
 
-    python tests/bench_stream.py images=200000 batches=400
+    python tests/bench/bench_stream.py images=200000 batches=400
 
-The images are noise, 64x64, in an HDF5 file that is removed at the end; the networks are the
-default ones. It prints which share of a step waits for images, and the peak memory of the process,
-beside a run on 2,000 images.
+The images are noise, 64x64, in an HDF5 file of 2.5 GB that is removed at the end; the networks are
+the default ones. It prints which share of a step waits for images, and the peak memory of the
+process, beside a run on 2,000 images.
 """
 import os
 import pathlib
@@ -15,7 +15,7 @@ import time
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402

@@ -1,0 +1,124 @@
+"""The training steps: a GAN whose generator gets photos, and the pretraining of its generator."""
+import tensorflow as tf
+
+from models import randomness
+from models.adversarial import GAN
+from models.autoencoder import Autoencoder
+from models.cartoon import losses
+from models.cartoon.features import FeatureMaps
+from models.cartoon.restoration import degrade
+from models.randomness import Purpose
+
+# {weight: term}, the terms of G's loss beside the adversarial one
+TERMS = {
+    "content_weight": "content_distance",
+    "style_weight": "style_distance",
+    "color_weight": "color_distance",
+    "variation_weight": "total_variation",
+    "restoration_weight": "restoration_error",
+}
+
+
+class CartoonGAN(GAN):
+    """A GAN whose generator gets photos instead of z.
+
+    A batch is (cartoons, photos, cartoons with blurred edges), each float32 [batch, rows, columns,
+    3] in [-1, 1]. D's fakes are generated and blurred images in equal numbers. The paper weighs all
+    three kinds alike [Chen 2018 eq. 1 to 4]; here real images weigh as much as both kinds of fakes.
+
+    Attributes:
+        feature_maps: a `FeatureMaps` of the networks for content and style.
+    """
+
+    def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
+        """Sets the optimizers and loads the networks for content and style, in float32."""
+        super().compile(d_optimizer, g_optimizer, jit_compile)
+        texts = {}
+        if self.args.content_weight:
+            texts["content_features"] = self.args.content_features
+        if self.args.style_weight:
+            texts["style_features"] = self.args.style_features
+        self.feature_maps = FeatureMaps(texts)
+
+    @property
+    def term_names(self):
+        chosen = [term for weight, term in TERMS.items() if getattr(self.args, weight)]
+        return super().term_names + chosen
+
+    def unpack(self, batch):
+        """Returns the cartoons, no labels, and the photos, which are G's inputs."""
+        cartoons, photos, _ = batch
+        return cartoons, None, photos
+
+    def fakes_to_judge(self, fake, batch):
+        """Returns the generated images, followed by the cartoons with blurred edges."""
+        _, _, blurred = batch
+        return tf.concat([fake, blurred], axis=0)
+
+    def g_terms(self, real, real_view, fake, inputs, labels):
+        """Returns the terms whose weights are not 0: [(name, weight, value)].
+
+        Args:
+            real: cartoons, float32 [batch, rows, columns, 3] in [-1, 1].
+            inputs: photos, and `fake` the images that G made of them, of the same shape and range.
+        """
+        args = self.args
+        [(name, _, g_loss)] = super().g_terms(real, real_view, fake, inputs, labels)
+        terms = [(name, args.adversarial_weight, g_loss)]
+        seed = self.seed(Purpose.CONTENT)
+        maps = self.feature_maps(fake, seed)
+        if args.content_weight:
+            photo_maps = self.feature_maps(inputs, seed)
+            distance = losses.content_distance(
+                photo_maps["content_features"], maps["content_features"])
+            terms.append(("content_distance", args.content_weight, distance))
+        if args.style_weight:
+            cartoon_maps = self.feature_maps(real, seed)
+            distance = losses.style_distance(
+                cartoon_maps["style_features"], maps["style_features"])
+            terms.append(("style_distance", args.style_weight, distance))
+        if args.color_weight:
+            distance = losses.color_distance(inputs, fake)
+            terms.append(("color_distance", args.color_weight, distance))
+        if args.variation_weight:
+            variation = losses.total_variation(fake)
+            terms.append(("total_variation", args.variation_weight, variation))
+        if args.restoration_weight:
+            degraded = degrade(real, self.seed(Purpose.DEGRADE))
+            restored = tf.cast(self.generator(degraded, training=True), "float32")
+            error = tf.reduce_mean(tf.abs(restored - real))
+            terms.append(("restoration_error", args.restoration_weight, error))
+        return terms
+
+    def update_batch_norm(self):
+        """Does nothing: these networks have no moving statistics."""
+
+
+class ContentPretraining(Autoencoder):
+    """G alone learns to keep the content of photos [Chen 2018 s3.3; cartoon 1].
+
+    Args:
+        args: the constants, a class of args.py.
+        generator: maps photos to images.
+    """
+    loss_name = "content_distance"
+
+    def __init__(self, args, generator):
+        super().__init__(args, None, generator)
+
+    def compile(self, optimizer, jit_compile="auto"):
+        """Sets the optimizer and loads the network for the content, in float32."""
+        super().compile(optimizer, jit_compile)
+        self.feature_maps = FeatureMaps({"content_features": self.args.content_features})
+
+    def call(self, photos, training=False):
+        """Returns the images that G makes of photos, float32 in [-1, 1]."""
+        return tf.cast(self.generator(photos, training=training), "float32")
+
+    def loss_of(self, batch):
+        """Returns the content distance of the photos of a batch, see `CartoonGAN`."""
+        _, photos, _ = batch
+        seed = randomness.seed(self.args, Purpose.CONTENT, self.batch)
+        expected = self.feature_maps(photos, seed)["content_features"]
+        received = self.feature_maps(self(photos, training=True), seed)["content_features"]
+        return losses.content_distance(expected, received)

@@ -1,0 +1,87 @@
+"""The terms of G's loss that compare photos, cartoons and generated images. Each is a scalar."""
+import keras
+import tensorflow as tf
+
+
+def content_distance(expected, received):
+    """Returns the mean absolute difference of feature maps, relative to the expected ones.
+
+    It is the l1 distance of [Chen 2018 s3.2.2], divided by the mean feature of the photos, so a
+    weight means the same for any network: 0 if the content is the same, about 1 or more if the
+    images have nothing in common.
+
+    Args:
+        expected: feature maps of photos, a list of [batch, rows, columns, channels] per layer.
+        received: the same of the images that G made of them.
+
+    Returns:
+        A float32 scalar, the mean over the layers.
+    """
+    distances = [_relative_l1(*maps) for maps in zip(expected, received, strict=True)]
+    return tf.add_n(distances) / len(distances)
+
+
+def style_distance(expected, received):
+    """Returns the mean absolute difference of mean Gram matrices, relative to the expected ones.
+
+    A style has no places, unlike the content. The images of a batch show different things, so means
+    over the batch are compared, not pairs of images.
+
+    Args:
+        expected: feature maps of cartoons, a list of [batch, rows, columns, channels] per layer.
+        received: the same of generated images.
+
+    Returns:
+        A float32 scalar, the mean over the layers: 0 if the styles are the same.
+
+    Reference: Gatys 2016, "Image Style Transfer Using Convolutional Neural Networks", CVPR
+    """
+    distances = []
+    for expected_maps, received_maps in zip(expected, received, strict=True):
+        expected_gram = tf.reduce_mean(gram(expected_maps), 0)
+        received_gram = tf.reduce_mean(gram(received_maps), 0)
+        distances.append(_relative_l1(expected_gram, received_gram))
+    return tf.add_n(distances) / len(distances)
+
+
+def gram(maps):
+    """Returns how the channels of feature maps vary together, [batch, channels, channels].
+
+    The mean of each channel of each image is subtracted first. Otherwise the brightness of an image
+    outweighs its texture [AnimeGANv3, TachibanaYoshino].
+    """
+    shape = tf.shape(maps)
+    places = shape[1] * shape[2]
+    x = tf.reshape(maps, [shape[0], places, maps.shape[-1]])
+    x -= tf.reduce_mean(x, 1, keepdims=True)
+    return tf.matmul(x, x, transpose_a=True) / tf.cast(places, "float32")
+
+
+def color_distance(photos, images):
+    """Returns the difference of colors in YUV: L1 of the luminance, Huber's loss of U and V.
+
+    Args:
+        photos, images: float32 [batch, rows, columns, 3] in [-1, 1].
+
+    Returns:
+        A float32 scalar, 1 for black and white.
+
+    Reference: AnimeGANv2
+    """
+    photos = tf.image.rgb_to_yuv((photos + 1) / 2)
+    images = tf.image.rgb_to_yuv((images + 1) / 2)
+    luminance = tf.reduce_mean(tf.abs(photos[..., 0] - images[..., 0]))
+    u = tf.reduce_mean(keras.losses.huber(photos[..., 1:2], images[..., 1:2]))
+    v = tf.reduce_mean(keras.losses.huber(photos[..., 2:], images[..., 2:]))
+    return luminance + u + v
+
+
+def total_variation(images):
+    """Returns the mean absolute difference of vertical neighbors plus that of horizontal ones."""
+    vertical = images[:, 1:] - images[:, :-1]
+    horizontal = images[:, :, 1:] - images[:, :, :-1]
+    return tf.reduce_mean(tf.abs(vertical)) + tf.reduce_mean(tf.abs(horizontal))
+
+
+def _relative_l1(expected, received):
+    return tf.reduce_mean(tf.abs(expected - received)) / tf.reduce_mean(tf.abs(expected))

@@ -1,0 +1,289 @@
+"""Tests of what goes wrong with files: odd names, damaged content, full disks, Ctrl-C."""
+import contextlib
+import io
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import h5py
+import pytest
+from conftest import ROOT, arguments
+from PIL import Image
+
+import data
+from args import Args, ToyFaces, override
+from models.toys import faces
+
+
+def start(script, *changes, **options):
+    """Starts a script in the current folder, as a user does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    return subprocess.Popen([sys.executable, ROOT / script, *changes], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, errors="backslashreplace",
+                            **options)
+
+
+def save_faces(folder, *names):
+    folder.mkdir(exist_ok=True)
+    for index, name in enumerate(names):
+        image = faces.sample(1, 0, index)[0][0]
+        Image.fromarray(image).save(os.fsencode(folder / name), "png")
+
+
+# ---- names
+
+def test_files_and_folders_of_any_name_are_read(here):
+    folders = "hair ü", "two\nlines", os.fsdecode(b"\xff")
+    for name in folders:
+        save_faces(here / name, " b.png", f"{len(name)}.png", "naïve 顔.png", "-rf.png",
+                   os.fsdecode(b"\xff.png"))
+    args = override(Args, images="*/*.png", batch_size=1, test_fraction=0.0)
+    data.make(args)
+    assert len(data.open_images(args)) == 5  # of 15, which are the same in each folder
+    save_faces(here / folders[2], *(f"{index}.png" for index in range(9)))
+    data.make(override(args, images=f"{folders[2]}/*"))
+    assert data.attributes(args)["images"] == "\\udcff/*"
+
+
+def test_labels_of_any_name_are_stored(here):
+    names = ["hair ü", "two\nlines", os.fsdecode(b"\xff")]
+    for index, name in enumerate(names):
+        (here / name).mkdir()
+        Image.new("RGB", (64, 64), (index, 0, 0)).save(os.path.join(name, "a.png"))
+    args = override(Args, images="**/*.png", batch_size=1, test_fraction=0.0)
+    data.make(args)
+    labels, found = data.labels(args)
+    assert found == ["hair ü", "two\nlines", "\\udcff"]
+    assert [image[0, 0, 0] for image in data.open_images(args)[:]] == labels.tolist()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_are_printed_whatever_the_encoding_of_the_terminal(here, encoding):
+    save_faces(here / "in ü", "a.png", "b.png")
+    with open(os.fsencode("in ü/") + b"\xff.png", "w"):
+        pass
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    made = start("data.py", "images=in ü", "batch_size=1", env=environment)
+    printed, _ = made.communicate(timeout=60)
+    assert made.returncode == 0, printed
+    assert "\\udcff.png: not an image" in printed
+
+
+# ---- damaged images
+
+def mutated(content, rng):
+    """Returns bytes of which some are changed, or the end is cut off."""
+    content = bytearray(content)
+    position = rng.randrange(len(content))
+    kind = rng.choice(["flip", "number", "cut"])
+    if kind == "flip":
+        content[position] ^= 1 << rng.randrange(8)
+    elif kind == "number":
+        content[position:position + 4] = rng.choice([bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff"])
+    else:
+        del content[position:]
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp", "a.tiff"])
+def test_damaged_images_are_read_or_skipped(here, name, capsys):
+    os.mkdir("in")
+    image = Image.fromarray(faces.sample(1)[0][0]).resize((24, 20))
+    content = io.BytesIO()
+    image.save(content, Image.registered_extensions()[f".{name.split('.')[1]}"])
+    for number in range(40):
+        path = here / "in" / f"{number}-{name}"
+        path.write_bytes(mutated(content.getvalue()[:600], random.Random(number)))
+    image.save("in/good.png")
+    os.symlink("gone.png", "in/link.png")
+    os.symlink("circle.png", "in/circle.png")
+    data.make(override(Args, images="in", image_shape=(16, 16, 3)))
+    lines = capsys.readouterr().out.splitlines()
+    skipped = [line for line in lines if line.startswith("skipped in/")]
+    assert len(skipped) > 2
+    kept, dropped, counted = map(int, re.findall(r"\d+", lines[len(skipped)]))
+    assert counted == len(skipped)
+    assert kept + dropped + counted == 43
+
+
+# ---- damaged datasets
+
+@pytest.fixture
+def dataset(here):
+    """A preset, and the bytes of its data.hdf5 with 24 images and two labels."""
+    for index, label in enumerate("ab"):
+        os.makedirs(f"in/{label}")
+        for number, image in enumerate(faces.sample(12, index)[0]):
+            Image.fromarray(image).resize((8, 8)).save(f"in/{label}/{number}.png")
+    args = override(Args, images="in", image_shape=(8, 8, 3), batch_size=8, conditional=True)
+    data.make(args)
+    return args, (here / "data.hdf5").read_bytes()
+
+
+def test_a_truncated_dataset_is_refused_when_it_is_opened(here, dataset):
+    args, content = dataset
+    for share in 0.0, 0.001, 0.1, 0.5, 0.9, 0.999:
+        (here / "data.hdf5").write_bytes(content[:int(share * len(content))])
+        with pytest.raises(ValueError, match="`data`.*Received: data=data.hdf5"):
+            data.open_images(args)
+
+
+def test_a_damaged_dataset_is_made_anew(here, dataset):
+    args, content = dataset
+    (here / "data.hdf5").write_bytes(content[:len(content) // 2])
+    data.make(args)
+    assert (here / "data.hdf5").read_bytes() == content
+
+
+def test_damaged_datasets_are_read_or_refused_with_their_name(here, dataset):
+    args, content = dataset
+    refused = 0
+    for number in range(150):
+        (here / "data.hdf5").write_bytes(mutated(content, random.Random(number)))
+        try:
+            data.fingerprint(args)
+            images, _ = next(data.iterate(args, labels=True))
+            assert images.shape == (8, 8, 8, 3)
+        except ValueError as error:
+            assert "data.hdf5" in str(error) and "\n" not in str(error)
+            refused += 1
+    assert 20 < refused < 150
+
+
+def test_an_image_that_cannot_be_read_is_a_clear_error(here, dataset):
+    args, content = dataset
+    with h5py.File("data.hdf5") as file:
+        last = max(file["faces"].id.get_chunk_info(row).byte_offset for row in range(24))
+        address = last.to_bytes(8, "little")
+    assert content.count(address) == 1
+    moved = content.replace(address, (10 ** 9).to_bytes(8, "little"))
+    (here / "data.hdf5").write_bytes(moved)
+    with pytest.raises(ValueError, match="`data`.*Received: data=data.hdf5"):
+        data.iterate(args)
+
+
+def test_a_dataset_that_another_program_has_open_is_read(here, dataset):
+    args, _ = dataset
+    keep_open = "import h5py; file = h5py.File('data.hdf5', 'r+'); print(); input()"
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "HDF5_USE_FILE_LOCKING"}
+    with subprocess.Popen([sys.executable, "-c", keep_open], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, env=environment) as other:
+        other.stdout.readline()
+        assert len(data.open_images(args)[:]) == 24
+        other.stdin.close()
+
+
+# ---- full disks
+
+@contextlib.contextmanager
+def small_disk(folder, mebibytes):
+    """Mounts an empty disk on `folder`, if that is allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount the small disk that this test fills")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(here, monkeypatch):
+    usage = data.shutil.disk_usage(here)
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda folder: usage._replace(free=100_000))
+    with pytest.raises(OSError) as raised:
+        data.make(override(ToyFaces, dataset_size=10))
+    assert str(raised.value) == "[Errno 28] No space left on device: 'toyfaces.hdf5'"
+    assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_part_of_a_dataset(here):
+    with small_disk(here / "disk", 34):
+        full = start("data.py", "ToyFaces", "data=disk/toys.hdf5", "dataset_size=500")
+        printed, _ = full.communicate(timeout=120)
+        assert full.returncode == 1, printed
+        assert printed.strip() == "data.py: [Errno 28] No space left on device: 'disk/toys.hdf5'"
+        assert os.listdir("disk") == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_training_which_resumes_when_there_is_room(here, tiny):
+    data.make(tiny())
+    changes = {"batch_size": 8, "dataset_size": 32, "generator_filters": (8, 8),
+               "generator_extra_filters": (), "discriminator_filters": (8, 8), "augment": "",
+               "grid": (2, 4), "batches": 12, "dump_every": 1, "keep_checkpoints": 50}
+    with small_disk(here / "runs", 6):
+        full = start("gan.py", "ToyFaces", *arguments(changes))
+        printed, _ = full.communicate(timeout=300)
+        assert full.returncode == 1, printed[-2000:]
+        assert "Traceback" not in printed
+        assert "gan.py: [Errno 28] No space left on device" in printed
+        subprocess.run(["mount", "-o", "remount,size=200m", here / "runs"], check=True)
+        again = start("gan.py", "ToyFaces", *arguments(changes))
+        printed, _ = again.communicate(timeout=300)
+        assert again.returncode == 0, printed[-2000:]
+        assert "batch 1 to" not in printed
+        rows = (here / "runs/toyfaces/loss.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows[1:]] == [str(batch) for batch in range(1, 13)]
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_cannot_be_written_is_named(here):
+    (here / "runs").write_text("no folder")
+    data.make(override(ToyFaces, dataset_size=100))
+    refused = start("gan.py", "ToyFaces", "dataset_size=100")
+    printed, _ = refused.communicate(timeout=120)
+    assert refused.returncode == 1, printed
+    assert "Traceback" not in printed
+    assert "runs/toyfaces" in printed
+
+
+# ---- Ctrl-C
+
+def test_an_interrupt_leaves_nothing_and_the_old_file(here, monkeypatch):
+    args = override(ToyFaces, dataset_size=10)
+    data.make(args)
+    before = (here / "toyfaces.hdf5").read_bytes()
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "_append", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        data.make(args)
+    assert os.listdir() == ["toyfaces.hdf5"]
+    assert (here / "toyfaces.hdf5").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["data.py", "gan.py"])
+@pytest.mark.parametrize("source", ["toyfaces", "in"])
+def test_ctrl_c_while_images_are_made_ends_with_one_line(here, script, source):
+    if source == "in":
+        image = Image.fromarray(faces.sample(1)[0][0]).resize((1500, 1500))
+        (here / "in").mkdir()
+        image.save("in/0.png", compress_level=1)
+        for number in range(1, 3000):
+            os.link("in/0.png", f"in/{number}.png")
+    terminal, end = pty.openpty()  # the progress appears on a terminal alone
+    running = subprocess.Popen(
+        [sys.executable, ROOT / script, "ToyFaces", f"images={source}", "dataset_size=3000"],
+        stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
+    printed = b""
+    while b"/3000 images" not in printed:
+        printed += os.read(terminal, 1000)
+    os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does
+    with contextlib.suppress(OSError):  # the end of a terminal is an error
+        while text := os.read(terminal, 1000):
+            printed += text
+    assert running.wait(30) in (1, 130), printed
+    assert b"Traceback" not in printed
+    assert f"{script}: ".encode() in printed
+    assert [name for name in os.listdir() if name != "in"] == []

@@ -1,0 +1,405 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from args import Cartoon64, Cartoon256, override
+from models import toyscenes
+from models.cartoon import features, losses, networks, restoration
+from models.cartoon.features import FeatureMaps
+from models.randomness import Purpose
+
+IMAGES = np.random.default_rng(0).uniform(-1, 1, [2, 16, 16, 3]).astype("float32")
+
+
+def small_preset(**changes):
+    """Returns the paper's preset with small images and networks."""
+    small = {
+        "batch_size": 4,
+        "image_shape": (16, 16, 3),
+        "generator_filters": (4, 8, 8),
+        "discriminator_filters": (4, 4),
+        "content_features": "net.keras:first",
+        "augment": "",
+        "ema_decay": 0.0,
+    }
+    return override(Cartoon256, **(small | changes))
+
+
+@pytest.fixture
+def small(here, monkeypatch):
+    """small(**changes): a tiny CartoonGAN whose content network is two convolutions in a file."""
+    # Instead of eight and four blocks: tracing them takes most of the time.
+    monkeypatch.setattr(networks, "BLOCKS", 1)
+    monkeypatch.setattr(networks, "U_NET_BLOCKS", 1)
+    keras.utils.set_random_seed(0)
+    keras.Sequential([
+        keras.Input([None, None, 3]),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(4, 3, name="first"),
+        keras.layers.Conv2D(4, 3, name="second"),
+    ]).save("net.keras")
+    return small_preset
+
+
+def make_batch():
+    """Returns cartoons, photos and cartoons with blurred edges, of random pixels."""
+    return tuple(
+        np.float32(np.random.default_rng(part).uniform(-1, 1, (4, 16, 16, 3)))
+        for part in range(3))
+
+
+# ---- networks
+
+def test_the_generator_has_as_many_weights_as_in_the_paper():
+    # Kernels and biases by hand. Instance norm has two weights for each channel.
+    first = 7 * 7 * 3 * 64 + 64 + 2 * 64
+    down_128 = (9 * 64 * 128 + 128) + (9 * 128 * 128 + 128) + 2 * 128
+    down_256 = (9 * 128 * 256 + 256) + (9 * 256 * 256 + 256) + 2 * 256
+    block = 2 * (9 * 256 * 256 + 256) + 2 * 2 * 256
+    up_128 = (9 * 256 * 128 + 128) + (9 * 128 * 128 + 128) + 2 * 128
+    up_64 = (9 * 128 * 64 + 64) + (9 * 64 * 64 + 64) + 2 * 64
+    last = 7 * 7 * 64 * 3 + 3
+    expected = first + down_128 + down_256 + 8 * block + up_128 + up_64 + last
+    assert networks.build_generator(Cartoon256).count_params() == expected
+
+
+@pytest.mark.parametrize("u_net", [False, True])
+def test_a_cartoon_is_as_large_as_its_photo(small, u_net):
+    args = small(u_net=u_net)
+    generator = networks.build_generator(args)
+    generator.set_weights([10 * np.random.default_rng(0).normal(size=weight.shape)
+                           for weight in generator.weights])
+    assert networks.multiple(args) == 4
+    for rows, columns in ((16, 16), (24, 32), (64, 20)):
+        cartoons = generator(tf.random.uniform([1, rows, columns, 3], -1, 1)).numpy()
+        assert cartoons.shape == (1, rows, columns, 3)
+        assert abs(cartoons).max() <= 1
+
+
+def test_a_u_net_starts_as_the_identity(small):
+    generator = networks.build_generator(small(u_net=True))
+    assert (generator(IMAGES).numpy() == IMAGES).all()
+
+
+def test_a_change_is_a_share_of_the_way_to_white_or_black():
+    photos = np.float32([-1, -0.5, 0, 0.5, 1])
+    assert networks.change(photos, 0 * photos).numpy().tolist() == photos.tolist()
+    assert networks.change(photos, 0 * photos + 1).numpy().tolist() == [1] * 5
+    half = networks.change(photos, 0 * photos + 0.5).numpy()
+    assert half.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    half = networks.change(photos, 0 * photos - 0.5).numpy()
+    assert half.tolist() == [-1, -0.75, -0.5, -0.25, 0]
+
+
+def test_a_saved_generator_needs_no_code_of_this_project(small):
+    generator = networks.build_generator(small(u_net=True))
+    generator.set_weights([0.1 * np.random.default_rng(0).normal(size=weight.shape)
+                           for weight in generator.weights])
+    generator.save("g.keras")
+    loaded = keras.models.load_model("g.keras")
+    assert loaded(IMAGES).numpy() == pytest.approx(generator(IMAGES).numpy(), abs=1e-5)
+
+
+def test_a_logit_depends_on_its_patch(small):
+    # With one stride there are 8 x 8 patches. Patch r covers pixels 2r - 6 to 2r + 6, so the last
+    # pixel, 15, is seen from patch 5 on. Others change only by the statistics of instance norm.
+    images = np.zeros((2, 16, 16, 3), "float32")
+    images[1, 15, 15] = 0.001
+    keras.utils.set_random_seed(0)
+    logits = networks.build_discriminator(small())(images).numpy()
+    assert logits.shape == (2, 64)
+    row, column = divmod(abs(logits[0] - logits[1]).argmax(), 8)
+    assert min(row, column) >= 5
+
+
+def test_d_sees_contrast_with_spectral_norm_alone(small):
+    images = make_batch()[0] / 2
+    changes = []
+    for spectral_norm in (False, True):
+        keras.utils.set_random_seed(0)
+        args = small(spectral_norm=spectral_norm, discriminator_filters=(16, 16))
+        discriminator = networks.build_discriminator(args)
+        logits, of_more_contrast = discriminator(images), discriminator(2 * images)
+        difference = tf.reduce_mean(tf.abs(of_more_contrast - logits))
+        changes.append(float(difference / tf.reduce_mean(tf.abs(logits))))
+    assert changes[0] < 0.1 and changes[1] > 0.9, changes
+
+
+# ---- losses
+
+def test_content_distance_by_hand():
+    # Layer 1: differences 1 and 1 of features 3 and 1. Layer 2: 2 of 8.
+    expected = [np.float32([[[[3, -1]]]]), np.float32([[[[8]]]])]
+    received = [np.float32([[[[2, 0]]]]), np.float32([[[[6]]]])]
+    distance = losses.content_distance(expected, received)
+    assert float(distance) == pytest.approx((1 / 2 + 2 / 8) / 2)
+    assert float(losses.content_distance(expected, expected)) == 0
+
+
+# Two channels at two places: 1 and 3, whose mean is 2; and 5 and 1, whose mean is 3.
+MAPS = np.float32([[[[1, 5], [3, 1]]]])
+
+
+def test_gram_matrix_by_hand():
+    # Without means the channels are -1 and 1; 2 and -2.
+    matrix = losses.gram(MAPS).numpy()
+    assert matrix.tolist() == [[[1, -2], [-2, 4]]]
+    assert losses.gram(np.concatenate([MAPS, MAPS], 2)).numpy().tolist() == matrix.tolist()
+    assert losses.gram(MAPS + 7).numpy().tolist() == matrix.tolist()
+
+
+def test_style_distance_by_hand():
+    # Half of the contrast has a quarter of the Gram matrix.
+    assert float(losses.style_distance([MAPS], [MAPS / 2])) == pytest.approx(3 / 4)
+    # Mean matrices: [[2.5, -5], [-5, 10]] of the batch of both, [[1, -2], [-2, 4]] of the other.
+    both = np.concatenate([MAPS, 2 * MAPS])
+    assert float(losses.style_distance([both], [MAPS])) == pytest.approx(1 - 1 / 2.5)
+    assert float(losses.style_distance([both, MAPS], [MAPS, MAPS])) == pytest.approx(0.3)
+
+
+def test_style_distance_does_not_depend_on_places_or_on_the_scale_of_features():
+    maps = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+    assert float(losses.style_distance([maps], [maps[:, ::-1]])) == pytest.approx(0, abs=1e-6)
+    other = maps[:, :2]
+    distance = float(losses.style_distance([maps], [other]))
+    assert float(losses.style_distance([100 * maps], [100 * other])) == pytest.approx(distance)
+    assert distance > 0.05
+
+
+def test_color_distance_by_hand():
+    black, white = np.full([1, 2, 2, 3], -1, "float32"), np.ones([1, 2, 2, 3], "float32")
+    red = np.float32([1, -1, -1]) * white
+    assert float(losses.color_distance(black, white)) == pytest.approx(1, abs=1e-5)
+    # Red has a Y of 0.299, a U of -0.147 and a V of 0.615.
+    expected = 0.299 + 0.14714 ** 2 / 2 + 0.61498 ** 2 / 2
+    assert float(losses.color_distance(black, red)) == pytest.approx(expected, abs=1e-4)
+    # Red and cyan: a Y of 0.701, V differs by 1.23.
+    expected = 0.402 + 0.29428 ** 2 / 2 + (1.22995 - 0.5)
+    assert float(losses.color_distance(red, -red)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_total_variation_by_hand():
+    # One bright pixel of four: one of two vertical pairs differs by 2, and one horizontal pair.
+    images = np.full([1, 2, 2, 3], -1, "float32")
+    images[0, 0, 0] = 1
+    assert float(losses.total_variation(images)) == pytest.approx(1 + 1)
+    images[0, 0] = 1
+    assert float(losses.total_variation(images)) == pytest.approx(2)
+    assert float(losses.total_variation(np.ones([1, 2, 2, 3], "float32"))) == 0
+
+
+# ---- feature maps
+
+def test_feature_maps_are_outputs_of_the_named_layers(small):
+    maps_of = FeatureMaps({"content_features": "net.keras:second",
+                           "style_features": "net.keras:first,second"})
+    found = maps_of(IMAGES, [0, 1])
+    pixels = (features.shift(IMAGES, [0, 1]) + 1) * 127.5
+    network = keras.models.load_model("net.keras")
+    first = network.get_layer("first")(pixels / 255)
+    second = network.get_layer("second")(first)
+    [content] = found["content_features"]
+    [style_first, style_second] = found["style_features"]
+    for maps, expected in ((content, second), (style_first, first), (style_second, second)):
+        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+    assert len(maps_of.networks) == 1  # a single pass for both
+    assert not maps_of.networks[0].trainable_weights
+
+
+def test_vgg19_gets_bgr_pixels_without_the_mean_of_imagenet(monkeypatch):
+    def stub(include_top, input_tensor):
+        """Returns a network whose layer returns the pixels themselves."""
+        assert not include_top
+        pixels = keras.layers.Identity(name="block4_conv4")(input_tensor)
+        return keras.Model(keras.utils.get_source_inputs(input_tensor), pixels)
+
+    monkeypatch.setattr(keras.applications, "VGG19", stub)
+    [found] = FeatureMaps({"content_features": "vgg19"})(IMAGES, [0, 1])["content_features"]
+    pixels = (features.shift(IMAGES, [0, 1]) + 1) * 127.5
+    mean_bgr = np.float32([103.939, 116.779, 123.68])
+    np.testing.assert_allclose(found, pixels[..., ::-1] - mean_bgr, atol=1e-3)
+
+
+def test_a_failed_download_names_the_network(monkeypatch):
+    def fail(**options):
+        raise Exception("URL fetch failure")  # as Keras raises it
+
+    monkeypatch.setattr(keras.applications, "VGG19", fail)
+    with pytest.raises(ValueError, match="vgg19"):
+        FeatureMaps({"content_features": "vgg19"})
+
+
+@pytest.mark.parametrize("text", [
+    "", "vgg16", "net.keras", "nowhere.keras:first", "net.keras:third", "random:scale3"])
+def test_unknown_networks_and_layers_are_refused(small, text):
+    with pytest.raises(ValueError, match="`content_features`|No such layer"):
+        FeatureMaps({"content_features": text})
+
+
+def test_a_shift_moves_all_images_alike_and_invents_no_pixels():
+    images = np.float32(np.arange(16 * 16).reshape(1, 16, 16, 1) * np.ones([3, 1, 1, 1]))
+    offsets = set()
+    for number in range(60):
+        shifted = features.shift(images, [0, number]).numpy()
+        assert shifted.shape == images.shape
+        assert (shifted == shifted[:1]).all()
+        row, column = divmod(int(shifted[0, 8, 8, 0]), 16)
+        offsets.add((row - 8, column - 8))
+        assert shifted[0, 8, 9, 0] - shifted[0, 8, 8, 0] == 1
+    rows, columns = zip(*offsets)
+    assert min(rows) == min(columns) == -features.SHIFT
+    assert max(rows) == max(columns) == features.SHIFT
+
+
+def test_random_features_tell_drawings_from_photos_by_their_style():
+    photos, drawings = toyscenes.sample(24)
+    _, others = toyscenes.sample(24, start=24)
+    maps_of = FeatureMaps({"style_features": "random"})
+
+    def style_distance(images):
+        expected, received = (
+            maps_of(pixels / np.float32(127.5) - 1, [0, 1])["style_features"]
+            for pixels in (others, images))
+        return float(losses.style_distance(expected, received))
+
+    assert style_distance(drawings) < 0.6 * style_distance(photos)
+
+
+# ---- restoration
+
+def test_dark_lines_are_removed_if_they_are_thin():
+    image = np.ones([1, 16, 16, 3], "float32")
+    image[:, 3:5] = -1          # two rows: a line
+    image[:, 10:, 8:] = -0.5    # an area
+    expected = np.ones([1, 16, 16, 3], "float32")
+    expected[:, 10:, 8:] = -0.5
+    assert restoration.without_thin_lines(image, 3).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_border_stays_in_the_middle_of_a_removed_line():
+    image = np.zeros([1, 9, 9, 3], "float32")
+    image[:, 4] = -1
+    image[:, 5:] = 0.8
+    rows = restoration.without_thin_lines(image, 3).numpy()[0, :, 4, 0]
+    assert rows == pytest.approx([0, 0, 0, 0, 0.4, 0.8, 0.8, 0.8, 0.8], abs=1e-6)
+
+
+def test_degraded_cartoons_are_more_like_photos():
+    photos, drawings = toyscenes.sample(24)
+    drawings = np.float32(drawings / 127.5 - 1)
+    degraded = restoration.degrade(drawings, [0, 1]).numpy()
+    photos = np.float32(photos / 127.5 - 1)
+
+    def share_of_dark_pixels(images):
+        return (images.mean(3) < -0.6).mean()
+
+    def saturation(images):
+        return np.ptp(images, 3).mean()
+
+    def share_of_flat_pixels(images):
+        return (abs(np.diff(images, axis=1)).mean(3) < 0.01).mean()
+
+    for measure in (share_of_dark_pixels, saturation, share_of_flat_pixels):
+        from_drawings = abs(measure(drawings) - measure(photos))
+        from_degraded = abs(measure(degraded) - measure(photos))
+        assert from_degraded < 0.6 * from_drawings, measure
+
+
+def test_degraded_cartoons_depend_on_the_seed_and_stay_in_the_range():
+    for size in (16, 128):
+        images = np.random.default_rng(0).uniform(-1, 1, [2, size, size, 3]).astype("float32")
+        one, same, other = (restoration.degrade(images, [0, n]).numpy() for n in (1, 1, 2))
+        assert one.shape == images.shape and abs(one).max() <= 1
+        assert (one == same).all() and (one != other).any()
+
+
+# ---- the training step
+
+def test_each_term_is_what_its_name_says(small):
+    weights = {"adversarial_weight": 0.5, "content_weight": 0.1, "style_weight": 0.2,
+               "color_weight": 0.3, "variation_weight": 0.4, "restoration_weight": 0.6}
+    gan = models.build(small(style_features="random:scale1", **weights))
+    cartoons, photos, blurred = make_batch()
+    fake = gan.generator(photos, training=True)
+    seed = gan.seed(Purpose.CONTENT)
+    photo_maps, cartoon_maps, maps = (
+        gan.feature_maps(images, seed) for images in (photos, cartoons, fake))
+    degraded = restoration.degrade(cartoons, gan.seed(Purpose.DEGRADE))
+    restored = gan.generator(degraded, training=True)
+    expected = {
+        "content_distance": losses.content_distance(
+            photo_maps["content_features"], maps["content_features"]),
+        "style_distance": losses.style_distance(
+            cartoon_maps["style_features"], maps["style_features"]),
+        "color_distance": losses.color_distance(photos, fake),
+        "total_variation": losses.total_variation(fake),
+        "restoration_error": tf.reduce_mean(tf.abs(restored - cartoons)),
+    }
+    terms = gan.g_terms(cartoons, cartoons, fake, photos, None)
+    assert [weight for _, weight, _ in terms] == list(weights.values())
+    assert gan.term_names == ["d_loss_real", "d_loss_fake", "g_loss", *expected]
+    logs = gan.train_step((cartoons, photos, blurred))
+    for name, value in expected.items():
+        assert float(logs[name]) == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_terms_without_a_weight_are_absent(small):
+    gan = models.build(small(content_weight=0.0, content_features="nowhere.keras:first"))
+    cartoons, photos, _ = make_batch()
+    [(name, _, _)] = gan.g_terms(cartoons, cartoons, photos, photos, None)
+    assert name == "g_loss"
+    assert gan.term_names == ["d_loss_real", "d_loss_fake", "g_loss"]
+
+
+def test_the_fakes_of_d_are_generated_and_blurred_images(small):
+    cartoons, photos, blurred = make_batch()
+    gan = models.build(small())
+    fakes = gan.fakes_to_judge(tf.constant(photos), (cartoons, photos, blurred)).numpy()
+    assert (fakes == np.concatenate([photos, blurred])).all()
+
+
+def test_sampling_needs_no_feature_network(small):
+    args = small(content_features="nowhere.keras:first")
+    assert models.build_sampler(args).sample(IMAGES).shape == IMAGES.shape
+    with pytest.raises(ValueError, match="`content_features`"):
+        models.build(args)
+
+
+@pytest.mark.parametrize("build", [models.build, models.build_pretraining])
+def test_feature_networks_are_float32_and_not_saved(small, build):
+    model = build(small(content_features="random:scale1", precision="mixed_bfloat16"))
+    [maps] = model.feature_maps(IMAGES, [0, 1])["content_features"]
+    assert maps.dtype == "float32"
+    saved = {id(weight) for weight in model.weights}
+    assert not any(id(weight) in saved for weight in model.feature_maps.networks[0].weights)
+
+
+def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
+    monkeypatch.setattr(networks, "U_NET_BLOCKS", 1)
+    photos, _ = toyscenes.sample(4, size=32)
+    _, drawings = toyscenes.sample(4, start=4, size=32)
+    batch = tuple(images / np.float32(127.5) - 1 for images in (drawings, photos, drawings))
+    args = override(
+        Cartoon64, image_shape=(32, 32, 3), generator_filters=(4, 8),
+        discriminator_filters=(4, 4), restoration_weight=0.0, style_weight=4.0,
+        g_learning_rate=2e-3, augment="")
+    gan = models.build(args)
+    step = tf.function(gan.train_step)
+    distances = []
+    for _ in range(20):
+        gan.reset_metrics()
+        distances.append(float(step(batch)["style_distance"]))
+    assert distances[-1] < 0.8 * distances[0], distances
+
+
+def test_pretraining_reduces_the_content_distance_without_d(small):
+    pretraining = models.build_pretraining(small(pretrain_learning_rate=3e-3))
+    step = tf.function(pretraining.train_step)
+    distances = []
+    for _ in range(8):
+        pretraining.reset_metrics()
+        distances.append(float(step(make_batch())["content_distance"]))
+    assert distances[-1] < 0.9 * distances[0], distances
+    assert pretraining(IMAGES).shape == IMAGES.shape

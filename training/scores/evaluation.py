@@ -1,0 +1,225 @@
+"""Evaluation: scores of the checkpoints of a run, beside those of real images."""
+import os
+import time
+
+import numpy as np
+
+import data
+import models
+from models import features
+from training import checkpoints
+from training.scores import metrics, real, table, truths
+
+MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
+SECONDS_PER_CHECKPOINT = 20  # for the scores of 3,000 images with 1,280 features each [measured]
+
+
+def check(args):
+    """Checks that `evaluate` can compute scores, as it may follow hours of training.
+
+    Raises:
+        FileNotFoundError: if `features` names a file that does not exist.
+        ValueError: if there are too few images, or no labels for a classifier, or the network
+            cannot be loaded.
+    """
+    _check_counts(args)
+    if args.features == "classifier":
+        data.classes(args)
+    else:
+        features.feature_network(args.features)
+
+
+def _check_counts(args):
+    """Raises ValueError if there are too few images for `evaluate_count`."""
+    images = data.open_images(args)
+    train_rows, test_rows = data.split(args, len(images))
+    if len(test_rows) < MIN_IMAGES:
+        raise ValueError(f"`test_fraction` must leave at least {MIN_IMAGES} test images to compute "
+                         "scores. Raise it, or add more images. "
+                         f"Received: test_fraction={args.test_fraction}, {len(images)} images")
+    most = len(train_rows)  # as many training images are scored for comparison
+    if args.photos:
+        _, test_photos = data.split(args, len(data.open_images(args, "photos")))
+        most = min(most, len(test_photos))
+    if not MIN_IMAGES <= args.evaluate_count <= most:
+        raise ValueError(f"`evaluate_count` must be between {MIN_IMAGES} and {most}, the number of "
+                         "training images or test photos. "
+                         f"Received: evaluate_count={args.evaluate_count}")
+
+
+def evaluate(args, generate_images):
+    """Scores checkpoints with `evaluate_count` images each, unless scores.csv has their scores.
+
+    These are the newest checkpoint of the run and those that `keep_every` keeps, or `weights`.
+    Writes scores.csv, scores.png, and neighbours.png: the 16 generated images nearest to a training
+    image, each beside that image, of the newest checkpoint. Toy scenes are compared with their true
+    drawings, too; the row "photos" has the scores of the photos as they are.
+
+    Args:
+        args: the constants, a class of args.py.
+        generate_images: `gan.generate_images`.
+
+    Returns:
+        {row: {column: value}} of scores.csv.
+    """
+    run = checkpoints.run_folder(args)
+    found = checkpoints.chosen_checkpoints(args)
+    unscored = _unscored(args, found, run)
+    if unscored:
+        _check_counts(args)
+        checkpoints.check_record(
+            run, {"constants": {"data": args.data}, "fingerprint": data.fingerprint(args)})
+        _score(args, unscored, generate_images, run)
+    name = table.column(args, "kid")
+    print(f"{run}/scores.csv: {table.best_checkpoint(args, found)} has the lowest {name}")
+    return table.read_scores(run)
+
+
+def _unscored(args, found, run):
+    """Returns those of the checkpoints `found` that need scores, {row: Path}."""
+    table_of_run = table.read_scores(run)
+    unscored = {}
+    for checkpoint in found:
+        batch = checkpoints.batch_of(checkpoint)
+        label = checkpoints.label_of(args, checkpoint)
+        is_kept = args.keep_every and batch % args.keep_every == 0
+        is_scored = table.column(args, "kid") in table_of_run.get(label, {})
+        if (is_kept or checkpoint == found[-1]) and not is_scored:
+            unscored[label] = checkpoint
+    return unscored
+
+
+def _score(args, unscored, generate_images, run):
+    """Scores the checkpoints `unscored`, {row: Path}, and writes their rows."""
+    count = args.evaluate_count
+    network = real.load_network(args)
+    classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
+    sampler = models.build_sampler(args, len(classes))
+
+    images_to_see = count * len(unscored)
+    if not os.path.exists(real.features_file(args)):
+        images_to_see += len(data.open_images(args))
+    seconds = images_to_see * _seconds_per_image(args, sampler, network, generate_images)
+    seconds += len(unscored) * SECONDS_PER_CHECKPOINT
+    print(f"{run}: {len(unscored)} checkpoints to score, {images_to_see} images, about "
+          f"{seconds / 60:.1f} minutes")
+
+    random = np.random.default_rng(0)
+    reals = real.real_features(args, network)
+    rows = {"real": scores_of_real_images(args, reals, random)}
+    labels = labels_in_true_shares(args, random) if args.conditional else None
+    drawings = data.truths(args, count) if args.photos else None
+    if drawings is not None:
+        photos = data.denormalize(data.photos(args, count))
+        rows["photos"] = truths.truth_scores(args, photos, drawings)
+
+    for label, path in unscored.items():
+        checkpoints.load_generator(sampler, path)
+        batches = [images for *_, images in generate_images(args, sampler, count, labels)]
+        generated = real.extract(network, np.concatenate(batches))
+        rows[label] = scores_of(args, generated, reals)
+        if drawings is not None:
+            rows[label].update(truths.truth_scores(args, generated.images, drawings))
+        table.write_scores(run, rows)
+        _print_scores(label, rows)
+    _save_neighbours(args, generated, reals, run / "neighbours.png")
+
+
+def _seconds_per_image(args, sampler, network, generate_images):
+    """Measures how long it takes to generate an image and to extract its features."""
+    for _ in range(2):  # the first batch also builds graphs
+        start = time.perf_counter()
+        *_, images = next(generate_images(args, sampler, args.batch_size))
+        features.extract_features(network, images)
+        seconds = time.perf_counter() - start
+    return seconds / len(images)
+
+
+def scores_of(args, generated, reals):
+    """Computes the scores of generated images.
+
+    The scale of the features matters to the kernel of the KID, which was designed for Inception's,
+    of about 1. For the KID, features of other networks are divided by the root mean square of
+    the test images' features.
+
+    Args:
+        args: the constants, a class of args.py.
+        generated: features.Features of `evaluate_count` generated images.
+        reals: real.RealFeatures.
+
+    Returns:
+        {column: value} of fd, kid, precision, recall, density, coverage and memorization, see
+        metrics.py; diversity, the mean distance of two generated images, by their features;
+        checkerboard, relative to that of the test images, unless theirs is 0, as in images that
+        were enlarged by repeating their pixels; with classes also modes and kl.
+    """
+    train, test = reals.train, reals.test
+    scale = 1.0
+    if args.features != "inception":
+        scale = np.sqrt(np.mean(np.square(test.features)))
+    to_train, _ = metrics.nearest(generated.features, train.features)
+    test_to_train, _ = metrics.nearest(test.features, train.features)
+    scores = {
+        "fd": metrics.frechet_distance(generated.features, test.features),
+        "kid": metrics.kernel_distance(generated.features / scale, test.features / scale),
+    }
+    scores.update(metrics.precision_recall(test.features, generated.features))
+    # 1,000 images at most, as the number of pairs grows with the square [guess].
+    scores["diversity"] = float(metrics.distances(generated.features[:1000]).mean())
+    scores["memorization"] = metrics.memorization(to_train, test_to_train)
+    real_checkerboard = metrics.checkerboard(test.images)
+    if real_checkerboard > 0:
+        scores["checkerboard"] = metrics.checkerboard(generated.images) / real_checkerboard
+    if generated.classes is not None:
+        scores["modes"], scores["kl"] = metrics.modes(generated.classes, reals.classes)
+    return {table.column(args, name): value for name, value in scores.items()}
+
+
+def scores_of_real_images(args, reals, random):
+    """Computes the scores of `evaluate_count` training images, which generated ones can reach.
+
+    Args:
+        args: the constants, a class of args.py.
+        reals: real.RealFeatures.
+        random: a NumPy generator, which chooses the images.
+
+    Returns:
+        {column: value}, see `scores_of`.
+    """
+    rows = random.permutation(len(reals.train.images))[:args.evaluate_count]
+    classes = reals.train.classes
+    chosen = features.Features(images=reals.train.images[rows],
+                               features=reals.train.features[rows],
+                               classes=None if classes is None else classes[rows])
+    scores = scores_of(args, chosen, reals)
+    # These are copies of training images. Other real images would score 0.5.
+    scores[table.column(args, "memorization")] = 0.5
+    return scores
+
+
+def labels_in_true_shares(args, random):
+    """Returns the labels of the training images, int [count], in random order.
+
+    Images generated with these labels, one after the other, have the class shares of real images.
+    """
+    labels, _ = data.labels(args)
+    train_rows, _ = data.split(args, len(data.open_images(args)))
+    return random.permutation(labels[train_rows])
+
+
+def _print_scores(label, rows):
+    """Prints the scores of a row, each beside the score of real images or of photos."""
+    parts = []
+    for name, value in rows[label].items():
+        for other in ("real", "photos"):
+            if name in rows.get(other, {}):
+                parts.append(f"{name} {value:.4g} ({other} {rows[other][name]:.4g})")
+    print(f"{label}: {', '.join(parts)}")
+
+
+def _save_neighbours(args, generated, reals, path):
+    distances, nearest_rows = metrics.nearest(generated.features, reals.train.features)
+    closest = np.argsort(distances)[:16]
+    neighbours = reals.train.images[nearest_rows[closest]]
+    pairs = np.stack([generated.images[closest], neighbours], axis=1)
+    data.save_grid(pairs.reshape(-1, *args.image_shape), path, columns=8)

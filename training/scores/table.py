@@ -1,0 +1,160 @@
+"""The scores of a run: scores.csv, scores.png, and which checkpoint is the best.
+
+A row is a checkpoint. The row "real" has the scores of training images, the row "photos" those of
+photos before their translation. The name of a column tells the protocol, as in `fd_squeezenet_3k`:
+the network and the number of images. Scores of different protocols cannot be compared.
+"""
+import csv
+import math
+import os
+import pathlib
+
+import keras
+import matplotlib.figure
+
+from training import checkpoints
+
+
+def column(args, score):
+    """Returns the name of the column of a score: "kid_mobilenet_3k" for "kid"."""
+    return f"{score}_{pathlib.Path(args.features).stem}_{count_text(args)}"
+
+
+def count_text(args):
+    """Returns `evaluate_count` as text: "3k" for 3000, "1500" for 1500."""
+    if args.evaluate_count % 1000 == 0:
+        return f"{args.evaluate_count // 1000}k"
+    return str(args.evaluate_count)
+
+
+def read_scores(folder):
+    """Returns {row: {column: value}} of scores.csv in `folder`, a Path; {} without it."""
+    path = folder / "scores.csv"
+    if not path.exists():
+        return {}
+    table = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            label = row.pop("checkpoint")
+            table[label] = {name: float(value) for name, value in row.items() if value}
+    return table
+
+
+def write_scores(folder, rows):
+    """Adds {row: {column: value}} to scores.csv in `folder`, a Path, and plots scores.png."""
+    table = read_scores(folder)
+    for label, scores in rows.items():
+        table[label] = table.get(label, {}) | scores
+    _write_table(folder, table)
+
+
+def remove_later_scores(folder, batch):
+    """Removes the rows of checkpoints after `batch` from scores.csv in `folder`, if any."""
+    table = read_scores(folder)
+    kept = {}
+    for label, scores in table.items():
+        own_batch = label.split("-seed")[0]
+        if not own_batch.isdigit() or int(own_batch) <= batch:
+            kept[label] = scores
+    if len(kept) < len(table):
+        _write_table(folder, kept)
+
+
+class RemoveLaterScores(keras.callbacks.Callback):
+    """A callback that removes the scores of the batches that will be trained again."""
+
+    def __init__(self, args, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_begin(self, logs=None):
+        remove_later_scores(self.folder, int(self.model.batch.numpy()))
+
+
+def _write_table(folder, table):
+    columns = []
+    for scores in table.values():
+        for name in scores:
+            if name not in columns:
+                columns.append(name)
+    # Real images and photos first, then the checkpoints of this run, then other checkpoints.
+    own = sorted((label for label in table if label.isdigit()), key=int)
+    first = [label for label in ("real", "photos") if label in table]
+    others = [label for label in table if label not in own + first]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".scores.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
+        writer.writeheader()
+        for label in first + own + others:
+            row = {name: f"{value:.6g}" for name, value in table[label].items()}
+            writer.writerow({"checkpoint": label} | row)
+    os.replace(folder / ".scores.csv", folder / "scores.csv")
+    _plot(folder, table, columns, own)
+
+
+def _plot(folder, table, columns, own):
+    """Plots each score over the batches, with dashed lines for real images and for photos."""
+    rows = math.ceil(len(columns) / 3)
+    figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
+    for index, name in enumerate(columns):
+        axes = figure.add_subplot(rows, 3, index + 1, title=name)
+        scored = [label for label in own if name in table[label]]
+        batches = [int(label) for label in scored]
+        axes.plot(batches, [table[label][name] for label in scored], marker=".")
+        for label in ("real", "photos"):
+            if name in table.get(label, {}):
+                axes.axhline(table[label][name], linestyle="--", color="gray")
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / ".scores.png", format="png")
+    os.replace(folder / ".scores.png", folder / "scores.png")
+
+
+# ---- which checkpoint is the best
+
+
+def best_checkpoint(args, found):
+    """Returns the checkpoint with the lowest KID by `features` and `evaluate_count`.
+
+    The KID is unbiased. The Frechet distance is not: with fewer images than features, it depends
+    mostly on the number of images.
+
+    Args:
+        args: the constants, a class of args.py.
+        found: the checkpoints to choose from, Paths.
+
+    Raises:
+        FileNotFoundError: if none of them has such a KID.
+    """
+    name = column(args, "kid")
+    run = checkpoints.run_folder(args)
+    table = read_scores(run)
+    kids = {}
+    for checkpoint in found:
+        scores = table.get(checkpoints.label_of(args, checkpoint), {})
+        if name in scores:
+            kids[checkpoint] = scores[name]
+    if not kids:
+        raise FileNotFoundError(
+            "`checkpoint=best` needs scores: run evaluate first, with the same `features` and "
+            f"`evaluate_count`. Received: checkpoint=best, {run}/scores.csv without {name}")
+    return min(kids, key=kids.get)
+
+
+def chosen_checkpoint(args):
+    """Returns the checkpoint that `checkpoint` names: "newest", "best", or a batch.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint, or none has scores.
+    """
+    found = checkpoints.chosen_checkpoints(args)
+    if args.checkpoint == "newest":
+        return found[-1]
+    if args.checkpoint == "best":
+        return best_checkpoint(args, found)
+    for checkpoint in found:
+        if checkpoints.label_of(args, checkpoint) == args.checkpoint.zfill(6):
+            return checkpoint
+    names = ", ".join(checkpoint.name for checkpoint in found)
+    raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
+                            f"exists: {names}. Received: checkpoint={args.checkpoint}")
