@@ -34,7 +34,7 @@ def test_average_moves_as_its_formula_says(generator, batch, decay):
     new = values(generator.trainable_weights)
     for old, weight, averaged in zip(before, new, average.trainable_weights, strict=True):
         expected = decay * old + (1 - decay) * weight
-        assert averaged.numpy() == pytest.approx(expected, abs=1e-6)
+        np.testing.assert_allclose(averaged, expected, rtol=0, atol=1e-6)
 
 
 def test_copy_has_weights_of_its_own_with_equal_values(generator):
