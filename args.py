@@ -403,7 +403,8 @@ IGNORED = {
         "spectral_norm", "flip", "augment")),
     "cartoon": (Cartoon, (
         "conditional", "generator_extra_filters", "downsampling", "batch_norm", "g_dropout",
-        "minibatch_kernels", "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
+        "minibatch_kernels", "d_updates", "warmup_batches", "replay_size", "feature_matching",
+        "gradient_penalty", "r1_weight")),
 }
 
 LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
