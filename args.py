@@ -772,6 +772,8 @@ def run_script(main, args, verbs=(), errors=()):
         errors: exception classes to report in one line, beside ValueError and OSError.
     """
     script = os.path.basename(sys.argv[0])
+    if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
         main(args, verbs)
     except (ValueError, OSError, *errors) as error:

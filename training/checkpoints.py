@@ -1,8 +1,10 @@
 """The run folder runs/<name>: its lock, its args.json and its checkpoints."""
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import zipfile
 
@@ -192,6 +194,9 @@ def save(model, folder, args):
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
     temporary = target.with_name(".new.weights.h5")
+    # At most 16 bytes a weight, with its average and Adam's moments. HDF5 crashes on a full disk.
+    if shutil.disk_usage(target.parent).free < 16 * model.count_params() + 2 ** 20:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     model.save_weights(temporary)
     os.replace(temporary, target)
     for checkpoint in checkpoints(folder):
