@@ -1,17 +1,15 @@
 """Fixtures that the tests share: tiny presets, empty folders, and one trained run to copy."""
 import os
+import pathlib
+import shutil
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in gan.py
+import pytest
 
-import pathlib  # noqa: E402
-import shutil  # noqa: E402
+import args as constants
+import data
+from models import devices
 
-import pytest  # noqa: E402
-
-import args as constants  # noqa: E402
-import data  # noqa: E402
+devices.fix_order_of_sums()  # as gan.py does, before TensorFlow computes anything
 
 ROOT = pathlib.Path(constants.__file__).resolve().parent
 
@@ -35,6 +33,21 @@ DEEP = {
     "generator_extra_filters": (8,),
     "discriminator_filters": (8, 8, 16, 16),
 }
+# What the tests of the training step need, and no more.
+SMALL = {
+    "image_shape": (16, 16, 3),
+    "d_optimizer": "sgd",
+    "g_optimizer": "sgd",
+    "ema_decay": 0.0,
+}
+# Even numbers: the GAN that is built and trained fastest.
+EVEN = {
+    "dataset_size": 64,
+    "batch_size": 8,
+    "batches": 4,
+    "dump_every": 2,
+    "grid": (2, 4),
+}
 
 
 def arguments(changes):
@@ -47,6 +60,19 @@ def tiny_preset(**changes):
     return constants.override(constants.ToyFaces, **(TINY | changes))
 
 
+def small_preset(**changes):
+    """Returns the same with images of 16x16, gradient descent and no averaged generator.
+
+    For tests of single steps: they take half of the time.
+    """
+    return tiny_preset(**(SMALL | changes))
+
+
+def even_preset(**changes):
+    """Returns the preset Even with four batches of training."""
+    return constants.override(constants.Even, **(EVEN | changes))
+
+
 @pytest.fixture
 def tiny():
     """tiny(**changes): toy faces with networks of a few filters, as a preset."""
@@ -54,11 +80,23 @@ def tiny():
 
 
 @pytest.fixture
+def small():
+    """small(**changes): the same with images of 16x16, gradient descent and no average."""
+    return small_preset
+
+
+@pytest.fixture
 def deep():
-    """deep(**changes): the same with the four stages of the DCGAN."""
+    """deep(**changes): the same as `tiny` with the four stages of the DCGAN."""
     def deep_preset(**changes):
         return tiny_preset(**(DEEP | changes))
     return deep_preset
+
+
+@pytest.fixture
+def even():
+    """even(**changes): even numbers, which dense layers learn, with four batches of training."""
+    return even_preset
 
 
 @pytest.fixture
