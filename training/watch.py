@@ -1,47 +1,28 @@
-"""Reports failures of a run: losses, gradients and samples beyond the thresholds below."""
-import collections
+"""Looks for failures of a run after each epoch, by a table of checks.
+
+To add a check, write a function that returns a number, and a row of CHECKS that says which numbers
+are failures, what they mean, and what helps. As a run keeps its constants, a remedy needs a new
+run, under another `name`; the constant `weights` starts it from a checkpoint.
+"""
+import math
 import os
 import re
 import typing
 
+import keras
 import numpy as np
 
 import data
-from models import losses, metrics, validation
-from training import checkpoints
-from training.dump import Dump
+from models import losses
+from training.scores import metrics
 
-# ---- thresholds. Losses and gradient norms are compared by their medians over a window. Thresholds
-# of losses are those of the cross-entropy. Origins are in brackets: [measured] in runs that were
-# healthy or made to fail, the others as in args.py.
+FIRST_BATCH = 100  # before it, samples of healthy runs are still too similar [measured]
+SHORT_EPOCH = 10   # batches: means over fewer are not judged [guess]
+TREND_STEP = 100   # batches between the three epochs of a trend, at least [guess]
+TREND = 1.5        # factor by which G's loss changes in a trend; 1.2 in healthy runs [measured]
 
-WINDOW = 100                   # batches: the losses of a single one say little [guess]
-NOISE_BATCHES = 1000           # before them, noise instead of images is normal [forcecore 5]
-
-GRADIENT_NORM_EXPLODES = 100.0  # "things are screwing up" above [ganhacks 10; measured: 67 at most
-#                                in healthy runs; one at 100 to 180 from batch 5,550 on still got
-#                                better until 8,000]
-GRADIENT_NORM_VANISHES = 1e-3  # G learns nothing below [measured: 12 at least in healthy runs]
-
-D_LOSS_NEAR_0 = 0.02           # above the minimum that D's targets allow; less is "near 0"
-#                                [ganhacks 10; measured: 0.005 and 0.007 where D wins; just
-#                                above in a healthy run on toy faces, 0.15 on real ones]
-D_LOSS_ZONE = (0.05, 0.2)      # above that minimum: healthy, "near 0.1" [forcecore 5]
-G_LOSS_ZONE = (1.0, 4.0)       # healthy [forcecore 5]
-G_LOSS_RISING = 3.0            # if G's loss rises above it, the run has diverged [forcecore 5]
-G_LOSS_FALLING = 0.69          # ln 2: D takes most generated images for real below [ganhacks 10]
-TREND = 1.5                    # rising or falling: by this factor over three windows [measured]
-LOSS_DIVERGED = 15.0           # a loss that stays above does not come back [forcecore 5]
-SATURATING_LOSS_NEAR_0 = 0.2   # below 0: G's saturating loss hardly has a gradient then [measured]
-
-MIN_CONTRAST = 0.1             # of that of real images; less is one uniform color [measured: 0.4 at
-#                                least in healthy runs]
-MIN_DIVERSITY = 0.2            # of that of real images; less is mode collapse [measured: 0.3 at
-#                                least in healthy runs by batch 100]
-MAX_SATURATION = 0.4           # share of values near -1 or 1 beyond that of real images, relative
-#                                to the rest of these [measured: 0.1 at most in healthy runs]
-MIN_DISTANCE = 0.02            # of a real image to the nearest other, in [-1, 1]; less means that
-#                                they are the same [guess]
+D_LOSS_ZONE = (0.05, 0.2)  # healthy, above the minimum for D's targets: "near 0.1" [forcecore 5]
+G_LOSS_ZONE = (1.0, 4.0)   # healthy [forcecore 5]
 
 
 def target_entropies(args):
@@ -64,348 +45,258 @@ def healthy_zones(args):
     return zones
 
 
+# ---- numbers: functions of a state. NaN, which is neither above nor below a limit, where they do
+# not apply.
+
+class State(typing.NamedTuple):
+    """What a check sees of a run, after an epoch."""
+    args: type           # the constants
+    rows: list           # of each epoch, the newest last: {"batch": batches trained, name: mean}
+    samples: np.ndarray  # the sample grid [count, rows, columns, channels] in [-1, 1]
+    reals: np.ndarray    # real images, likewise
+
+
+def relative(value, real_value):
+    return value / real_value if real_value else math.nan
+
+
+def contrast(state):
+    return relative(metrics.contrast(state.samples), metrics.contrast(state.reals))
+
+
+def unsaturated_share(state):
+    samples, reals = metrics.saturation(state.samples), metrics.saturation(state.reals)
+    return relative(1 - samples, 1 - reals)
+
+
+def nearest(images):
+    """Returns the mean distance of an image to its nearest neighbor."""
+    if len(images) == 1:
+        return math.nan
+    return np.mean(np.min(metrics.distances(images), axis=1))
+
+
+def diversity(state):
+    return relative(nearest(state.samples), nearest(state.reals))
+
+
+def real_diversity(state):
+    is_image = state.args.image_shape[0] > 1  # there are few rows of bits: they do repeat
+    return nearest(state.reals) if is_image else math.nan
+
+
+def d_gradient_norm(state):
+    return state.rows[-1]["d_gradient_norm"]
+
+
+def g_gradient_norm(state):
+    return state.rows[-1]["g_gradient_norm"]
+
+
+def largest_loss(state):
+    return max(state.rows[-1][name] for name in ("d_loss_real", "d_loss_fake", "g_loss"))
+
+
+def d_loss_above_minimum(state):
+    row, entropies = state.rows[-1], target_entropies(state.args)
+    return np.mean([row[name] - entropy for name, entropy in entropies.items()])
+
+
+def saturating_g_loss(state):
+    return state.rows[-1]["g_loss"] if state.args.g_objective == "saturating" else math.nan
+
+
+def g_loss_trend(state):
+    """Returns G's losses of three epochs, at least TREND_STEP batches apart, the oldest first."""
+    chosen = [state.rows[-1]]
+    for row in reversed(state.rows):
+        if row["batch"] <= chosen[-1]["batch"] - TREND_STEP:
+            chosen.append(row)
+    if len(chosen) < 3 or state.args.g_objective == "saturating":
+        return math.nan, math.nan, math.nan
+    newest, middle, oldest = chosen[:3]
+    return oldest["g_loss"], middle["g_loss"], newest["g_loss"]
+
+
+def rising_g_loss(state):
+    oldest, middle, newest = g_loss_trend(state)
+    is_rising = oldest < middle < newest and newest > TREND * oldest
+    return newest if is_rising else math.nan
+
+
+def falling_g_loss(state):
+    oldest, middle, newest = g_loss_trend(state)
+    is_falling = oldest > middle > newest and newest < oldest / TREND
+    return newest if is_falling else math.nan
+
+
+# ---- the table
+
+class Check(typing.NamedTuple):
+    """A row of the table."""
+    number: typing.Callable  # takes a State, returns a float
+    side: str                # of the limit on which a number is a failure: "above" or "below"
+    limit: float
+    text: str                # with {number} and {limit}: meaning, remedy and source of a failure
+
+    def report(self, state):
+        """Returns the text if the check fails, else None."""
+        number = self.number(state)
+        fails = number > self.limit if self.side == "above" else number < self.limit
+        return self.text.format(number=number, limit=self.limit) if fails else None
+
+
+# Origins of the limits are in comments. [measured]: means over 50 batches, in healthy runs of 200
+# to 600 batches and in runs made to fail, tests/bench/bench_health.py.
+CHECKS = [
+    # 0.33 at least in healthy runs, 0.00 in one that failed [measured]
+    Check(contrast, "below", 0.1,
+          "The samples have {number:.2f} of the real images' contrast, below {limit}: one color, "
+          "or black. Lower both learning rates, or deepen D [forcecore 5; cartoon 4]."),
+    # 0.31 at least in healthy runs, 0.05 in one that failed [measured]
+    Check(diversity, "below", 0.2,
+          "The samples have {number:.2f} of the real images' diversity, below {limit}: mode "
+          "collapse. Lower both learning rates, or set feature_matching=100.0 [scratch 3]."),
+    # 1.0 at least in healthy runs, 0.2 with learning rates of 0.1 [measured]
+    Check(unsaturated_share, "below", 0.6,
+          "The samples have {number:.2f} of the real images' unsaturated values, below {limit}: "
+          "near -1 and 1 tanh hardly has a gradient. Lower g_learning_rate [forcecore 5]."),
+    # [guess]
+    Check(real_diversity, "below", 0.02,
+          "The real images' distance to their nearest neighbors is {number:.3f}, below {limit}: "
+          "there is little to learn. Add more images [forcecore 5]."),
+    # both: [ganhacks 10]; 30 at most in healthy runs, 590 in one that failed [measured]
+    Check(d_gradient_norm, "above", 100.0,
+          "D's gradient norm is {number:.0f}, above {limit:.0f}: things are going wrong. Lower "
+          "d_learning_rate [ganhacks 10]."),
+    Check(g_gradient_norm, "above", 100.0,
+          "G's gradient norm is {number:.0f}, above {limit:.0f}: things are going wrong. Lower "
+          "g_learning_rate [ganhacks 10]."),
+    # 11 at least in healthy runs, 1.1 with the saturating objective [measured]
+    Check(g_gradient_norm, "below", 1e-3,
+          "G's gradient norm is {number:.1g}, below {limit}: G learns nothing. Lower "
+          "d_learning_rate, or set instance_noise=0.1 [ganhacks 13]."),
+]
+
+# Limits of the losses are those of loss=cross_entropy.
+CROSS_ENTROPY_CHECKS = [
+    # [forcecore 5]
+    Check(largest_loss, "above", 15.0,
+          "A loss is {number:.1f}, above {limit:.0f}: the run cannot recover. Lower both learning "
+          "rates [forcecore 5]."),
+    # 0.02 at least in healthy runs, 0.010 at most where D wins [measured]
+    Check(d_loss_above_minimum, "below", 0.015,
+          "D's loss is {number:.3f} above the minimum for its targets, below {limit}: D is too "
+          "strong. Lower d_learning_rate, or soften or flip its labels [ganhacks 10; cartoon 2]."),
+    # -0.03 at most in a healthy run, -0.0015 where D wins [measured]
+    Check(saturating_g_loss, "above", -0.01,
+          "G's loss is {number:.3f}, near 0: D is certain, and the saturating objective hardly has "
+          "a gradient. Set g_objective=non_saturating [ganhacks 2]."),
+    # [forcecore 5]
+    Check(rising_g_loss, "above", 3.0,
+          "G's loss is rising steadily, to {number:.2f}: such runs diverge. Raise g_learning_rate, "
+          "though not above D's, or lower d_learning_rate [forcecore 5]."),
+    # ln 2: below, D takes most generated images for real [ganhacks 10]
+    Check(falling_g_loss, "below", 0.69,
+          "G's loss is falling steadily, to {number:.2f}: G fools D with images that need not be "
+          "good. Deepen D, or raise d_learning_rate [ganhacks 10; forcecore 5]."),
+]
+
+
+def checks(args):
+    """Returns the checks that apply to a run."""
+    return CHECKS + CROSS_ENTROPY_CHECKS if args.loss == "cross_entropy" else CHECKS
+
+
+# ---- callbacks
+
 class Diverged(FloatingPointError):
     """A loss or a weight is no longer finite. The message tells which, when, and what to try."""
 
 
-class StopOnNonFinite(Dump):
+class StopOnNonFinite(keras.callbacks.Callback):
     """Stops a run in which a loss or a weight is no longer finite, and notes it in health.log.
 
-    Must come before the callbacks that dump anything. When a run is resumed, lines of health.log
-    beyond the batch that training starts from are cut, as in loss.csv.
+    Must come before the callbacks that save anything. Lines of health.log beyond the batch that
+    training starts from are cut.
 
     Raises:
         Diverged: with the batch and a remedy.
     """
 
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        self.log = self.folder / "health.log"
-        if self.log.exists():
-            self._cut_log()
+    def __init__(self, args, folder):
+        super().__init__()
+        self.args = args
+        self.folder = folder
 
-    def _cut_log(self):
-        kept = []
-        for line in self.log.read_text().splitlines(keepends=True):
-            batch = re.match(r"Batch (\d+):", line)
-            if batch is None or int(batch[1]) <= self.start:
-                kept.append(line)
+    def on_train_begin(self, logs=None):
+        self.batch = int(self.model.batch.numpy())
+        self.lines = []  # of health.log
+        path = self.folder / "health.log"
+        if path.exists():
+            for line in path.read_text().splitlines():
+                batch = re.match(r"Batch (\d+):", line)
+                if batch is None or int(batch[1]) <= self.batch:
+                    self.lines.append(line)
+            self._write_lines()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.batch = int(self.model.batch.numpy())
+        for name, mean in logs.items():
+            if not np.isfinite(mean):
+                self._stop(f"{name} is {mean}")
+        for weight in self.model.weights:
+            if not np.isfinite(weight.numpy()).all():
+                self._stop(f"{weight.path} is not finite")
+
+    def _stop(self, reason):
+        self.note(f"{reason}, so the run cannot continue. Lower both learning rates, and start "
+                  "from an earlier checkpoint [scratch 3; forcecore 5].")
+        raise Diverged(self.lines[-1])
+
+    def note(self, text):
+        """Adds a line to health.log."""
+        self.lines.append(f"Batch {self.batch}: {text}")
+        self._write_lines()
+
+    def _write_lines(self):
         temporary = self.folder / ".health.log"
-        temporary.write_text("".join(kept))
-        os.replace(temporary, self.log)
-
-    def on_train_batch_end(self, step, logs=None):
-        for name, value in logs.items():
-            if not np.isfinite(value):
-                self._stop(self.start + step + 1, f"{name} is {float(value)}")
-        super().on_train_batch_end(step, logs)
-
-    def dump(self, batch, logs):
-        for name, network in self.model.networks.items():
-            for weight in network.weights:
-                if not np.isfinite(weight.numpy()).all():
-                    self._stop(batch, f"a weight of the {name} is not finite")
-
-    def _stop(self, batch, reason):
-        line = (f"Batch {batch}: {reason}, so the run cannot continue. Lower both learning rates "
-                f"and {self._new_start(batch)} [scratch 3; forcecore 5].")
-        self._note(line)
-        raise Diverged(line)
-
-    def _note(self, line):
-        with open(self.log, "a") as file:
-            file.write(line + "\n")
-
-    def _new_start(self, batch):
-        """Returns the advice to start again from the newest checkpoint up to `batch`."""
-        checkpoints.wait()
-        older = [checkpoint for checkpoint in checkpoints.checkpoints(self.folder)
-                 if checkpoints.batch_of(checkpoint) <= batch]
-        # `weights` does not take checkpoints of a pretraining.
-        is_gan = "discriminator" in self.model.networks
-        if older and is_gan:
-            return ("start a new run from a checkpoint before the failure, name=another "
-                    f"weights={older[-1]}")
-        return "start a new run under another `name`"
+        temporary.write_text("".join(f"{line}\n" for line in self.lines))
+        os.replace(temporary, self.folder / "health.log")
 
 
-class ImageStatistics(typing.NamedTuple):
-    """What the watch compares of generated and of real images, in [-1, 1].
+class Watch(StopOnNonFinite):
+    """Makes the checks after each epoch, prints the failures, and notes them in health.log.
 
-    Attributes:
-        contrast: mean standard deviation of an image's pixels.
-        saturation: share of the values near -1 or 1.
-        spread: mean distance of two images.
-        nearest: median distance of an image to the one nearest to it.
-    """
-    contrast: float
-    saturation: float
-    spread: float
-    nearest: float
-
-
-def image_statistics(images):
-    """Returns the ImageStatistics of images [count, rows, columns, channels] in [-1, 1]."""
-    if len(images) > 1:
-        distances = metrics.distances(images)
-    else:
-        distances = np.zeros([1, 1])
-    return ImageStatistics(metrics.contrast(images), metrics.saturation(images),
-                           np.mean(distances), np.median(np.min(distances, 1)))
-
-
-class FailureWatch(StopOnNonFinite):
-    """Reports failures at each dump: a line with the number, its meaning, a remedy and its source.
-
-    Lines are printed and written to health.log, and not repeated while the failure lasts. A run
-    that is resumed gathers its windows anew. Only what is not finite stops it [kmualim 9].
-
-    Each check is a method that returns its line, or None where it has nothing to report. Where no
-    check for failures has a line, those for good news are made.
-
-    Must come after GenerateSamples, whose `model.samples` it examines.
+    A failure is not repeated while it lasts, and stops no run [kmualim 9]. Must come after the
+    callback that sets `model.samples`.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self.reported_alarms = set()
-        self.reported_good_news = set()
-        self.recent = collections.deque(maxlen=3 * WINDOW)
-        self.real = image_statistics(data.reals(self.args))
+        self.reals = data.reals(self.args)
+        self.rows = []     # those of a resumed run begin anew
+        self.failing = []  # checks
 
-    def on_train_batch_end(self, step, logs=None):
-        if self.start + step >= self.args.warmup_batches:  # until then D trains alone, and may win
-            self.recent.append([float(logs[name]) for name in self.model.logged])
-        super().on_train_batch_end(step, logs)
-
-    def dump(self, batch, logs):
-        super().dump(batch, logs)
-        if len(self.recent) < WINDOW:
+    def on_epoch_end(self, epoch, logs=None):
+        start = self.batch
+        super().on_epoch_end(epoch, logs)
+        if start < self.args.warmup_batches:  # until then D trains alone, and may win
             return
-        self.medians = self._medians()
-        self.samples = image_statistics(self.model.samples)
+        if self.batch < FIRST_BATCH or self.batch - start < SHORT_EPOCH:
+            return
+        self.rows.append({"batch": self.batch, **logs})
+        state = State(self.args, self.rows, self.model.samples, self.reals)
+        failing = []
+        for check in checks(self.args):
+            text = check.report(state)
+            if text:
+                failing.append(check)
+                if check not in self.failing:
+                    self.note(text)
+                    print(f"\n{self.lines[-1]}")
+        self.failing = failing
 
-        alarms = self.image_alarms() | self.gradient_alarms() | self.loss_alarms()
-        good_news = {} if alarms else self.good_news()
-        self._report(alarms, self.reported_alarms)
-        self._report(good_news, self.reported_good_news)
-        self.reported_alarms = set(alarms)  # one that has passed is reported if it comes again
-        self.reported_good_news.update(good_news)
-
-    def _medians(self):
-        """Returns {name in the logs: its median in each window of batches, the newest last}."""
-        rows = np.array(self.recent)
-        of_whole_windows = rows[len(rows) % WINDOW:]
-        windows = of_whole_windows.reshape(-1, WINDOW, rows.shape[1])
-        return dict(zip(self.model.logged, np.median(windows, 1).T))
-
-    def _report(self, lines, reported):
-        for name, line in lines.items():
-            if name not in reported:
-                print(f"\nBatch {self.batch}: {line}")
-                self._note(f"Batch {self.batch}: {line}")
-
-    # ---- which checks are made
-
-    def image_alarms(self):
-        """Returns {check: its line} of the failures that show in the samples."""
-        alarms = lines_of(self.identical_real_images, self.uniform_color)
-        if not alarms:  # either of them makes samples similar, too
-            alarms |= lines_of(self.mode_collapse)
-        return alarms | lines_of(self.saturated_samples)
-
-    def gradient_alarms(self):
-        """Returns {check: its line} of the failures that show in the gradients' norms."""
-        return lines_of(self.exploding_d_gradients, self.exploding_g_gradients,
-                        self.vanishing_g_gradients)
-
-    def loss_alarms(self):
-        """Returns {check: its line} of the failures that show in the losses."""
-        if self.args.loss != "cross_entropy":  # the thresholds are those of its losses
-            return {}
-        alarms = lines_of(self.diverged_losses, self.d_too_strong)
-        if self.args.g_objective == "saturating":
-            return alarms | lines_of(self.saturated_g_loss)
-        return alarms | lines_of(self.g_loss_rising, self.g_loss_falling)
-
-    def good_news(self):
-        """Returns {check: its line} of a run without failures."""
-        news = lines_of(self.no_alarm_yet)
-        if self.args.loss == "cross_entropy" and self.args.g_objective == "non_saturating":
-            news |= lines_of(self.d_catching_up, self.healthy_g_loss)
-        return news
-
-    # ---- images
-
-    def identical_real_images(self):
-        if self.args.image_shape[0] == 1:  # rows of bits, of which there are few: they do repeat
-            return None
-        if len(self.model.samples) == 1 or self.real.nearest >= MIN_DISTANCE:
-            return None
-        return (f"The real images are nearly identical: the distance of one to the nearest other "
-                f"is {self.real.nearest:.4f}, below {MIN_DISTANCE:g}. There is little to learn "
-                f"from {self.args.data}. Add more images [forcecore 5].")
-
-    def uniform_color(self):
-        if self.samples.contrast >= MIN_CONTRAST * self.real.contrast:
-            return None
-        color = "black" if np.mean(self.model.samples) < -0.9 else "one uniform color"
-        ratio = self.samples.contrast / self.real.contrast
-        return (f"The samples are {color}: they have {ratio:.2f} of the contrast of real images, "
-                f"below {MIN_CONTRAST:g}. G fools D with images that show nothing. Lower both "
-                f"learning rates and {self._new_start_before_trend()}, or start a new run with a "
-                "deeper D (discriminator_filters) [forcecore 5; cartoon 4].")
-
-    def mode_collapse(self):
-        ratios = []
-        if self.real.spread:
-            ratios.append(self.samples.spread / self.real.spread)
-        if self.real.nearest:  # 0 where real images have duplicates
-            ratios.append(self.samples.nearest / self.real.nearest)
-        diversity = min(ratios, default=1.0)
-        if len(self.model.samples) == 1 or diversity >= MIN_DIVERSITY:
-            return None
-        remedies = [f"Lower both learning rates and {self._new_start_before_trend()}"]
-        if self._supports("feature_matching"):
-            remedies.append("set feature_matching=100.0 in a new run")
-        penalized = self.args.gradient_penalty or self.args.r1_weight >= validation.LARGE_R1
-        if self._supports("minibatch_kernels") and not penalized:
-            remedies.append("set minibatch_kernels=100 in a new run")
-        return (f"The samples are too similar, {diversity:.2f} times as diverse as real images, "
-                f"below {MIN_DIVERSITY:g}: mode collapse. {', or '.join(remedies)} [scratch 3].")
-
-    def saturated_samples(self):
-        excess = self.samples.saturation - self.real.saturation
-        if excess <= MAX_SATURATION * (1 - self.real.saturation):
-            return None
-        return (f"The samples are saturated: {self.samples.saturation:.0%} of their values are "
-                f"near -1 or 1, where tanh hardly has a gradient, against "
-                f"{self.real.saturation:.0%} in real images. Lower g_learning_rate and "
-                f"{self._new_start_before_trend()} [forcecore 5].")
-
-    # ---- gradients
-
-    def exploding_d_gradients(self):
-        return self._exploding_gradients("D", "d_gradient_norm", "d_learning_rate")
-
-    def exploding_g_gradients(self):
-        return self._exploding_gradients("G", "g_gradient_norm", "g_learning_rate")
-
-    def _exploding_gradients(self, network, name, remedy):
-        norm = self.medians[name][-1]
-        if norm <= GRADIENT_NORM_EXPLODES:
-            return None
-        return (f"{network}'s gradient norm is {norm:.0f}, above {GRADIENT_NORM_EXPLODES:.0f}. "
-                f"Lower {remedy} and {self._new_start_before_trend()} [ganhacks 10].")
-
-    def vanishing_g_gradients(self):
-        args = self.args
-        norm = self.medians["g_gradient_norm"][-1]
-        if norm >= GRADIENT_NORM_VANISHES:
-            return None
-        remedies = []
-        if args.g_objective == "saturating":
-            remedies.append("g_objective=non_saturating [ganhacks 2]")
-        if args.batch_norm in ("none", "discriminator") and self._supports("batch_norm"):
-            # A D with one of these wants no batch norm.
-            bounded = (args.gradient_penalty or args.spectral_norm
-                       or args.r1_weight >= validation.LARGE_R1)
-            batch_norm = "generator" if bounded else "both"
-            remedies.append(f"batch_norm={batch_norm} [kmualim 10]")
-        remedies.append("a lower d_learning_rate, or instance_noise=0.1 [ganhacks 13]")
-        return (f"G's gradient norm is {norm:.1g}, below {GRADIENT_NORM_VANISHES:g}: G learns "
-                f"nothing. Start a new run with {', or '.join(remedies)}.")
-
-    # ---- losses
-
-    def diverged_losses(self):
-        diverged = []
-        for name in ("d_loss_real", "d_loss_fake", "g_loss"):
-            if self.medians[name][-1] > LOSS_DIVERGED:
-                diverged.append(f"{name} is {self.medians[name][-1]:.1f}")
-        if not diverged:
-            return None
-        return (f"{' and '.join(diverged)}, above {LOSS_DIVERGED:.0f}: the run cannot recover. "
-                f"Lower both learning rates and {self._new_start_before_trend()} [forcecore 5].")
-
-    def d_too_strong(self):
-        above = [self.medians[name][-1] - entropy
-                 for name, entropy in target_entropies(self.args).items()]
-        above_minimum = np.mean(above)
-        if above_minimum >= D_LOSS_NEAR_0:
-            return None
-        return (f"D's loss is near 0, {above_minimum:.3f} above the minimum its labels allow: D is "
-                "too strong and G learns little. Lower d_learning_rate, soften or flip D's labels "
-                "(real_labels, fake_labels, label_flip), or add instance_noise, and "
-                f"{self._new_start_before_trend()} [ganhacks 10; cartoon 2].")
-
-    def saturated_g_loss(self):
-        g_loss = self.medians["g_loss"][-1]
-        if g_loss <= -SATURATING_LOSS_NEAR_0:
-            return None
-        return (f"G's loss is near 0, {g_loss:.2f}: D recognizes G's images with certainty, and "
-                "there the saturating objective hardly has a gradient. Set "
-                "g_objective=non_saturating and "
-                f"{self._new_start_before_trend()} [ganhacks 2].")
-
-    def g_loss_rising(self):
-        g_loss = self.medians["g_loss"]
-        rises_in_each_window = len(g_loss) == 3 and (np.diff(g_loss) > 0).all()
-        if not rises_in_each_window or g_loss[-1] <= max(G_LOSS_RISING, TREND * g_loss[0]):
-            return None
-        return (f"G's loss is rising, {self._trend(g_loss)}. Such runs diverged. Raise "
-                "g_learning_rate, though not above D's, or lower d_learning_rate, and "
-                f"{self._new_start_before_trend()} [forcecore 5].")
-
-    def g_loss_falling(self):
-        g_loss = self.medians["g_loss"]
-        falls_in_each_window = len(g_loss) == 3 and (np.diff(g_loss) < 0).all()
-        if not falls_in_each_window or g_loss[-1] >= min(G_LOSS_FALLING, g_loss[0] / TREND):
-            return None
-        return (f"G's loss is falling steadily, {self._trend(g_loss)}: G fools D with images that "
-                "need not be good. Start a new run with a deeper D (discriminator_filters), or "
-                "with a higher d_learning_rate [ganhacks 10; forcecore 5].")
-
-    def _trend(self, medians):
-        return f"{medians[-1]:.2f}, from {medians[0]:.2f} {2 * WINDOW} batches ago"
-
-    # ---- good news
-
-    def no_alarm_yet(self):
-        if self.batch >= NOISE_BATCHES:
-            return None
-        return f"No alarm. Noise before batch {NOISE_BATCHES} is normal [forcecore 5]."
-
-    def d_catching_up(self):
-        low, _ = G_LOSS_ZONE
-        if max(self.medians[name][-1] for name in ("d_loss_real", "d_loss_fake", "g_loss")) >= low:
-            return None
-        return f"All losses are below {low:g}: D is catching up [forcecore 5]."
-
-    def healthy_g_loss(self):
-        low, high = G_LOSS_ZONE
-        g_loss = self.medians["g_loss"][-1]
-        if not low <= g_loss <= high:
-            return None
-        return (f"G's loss is {g_loss:.2f}, in its healthy zone of {low:g} to {high:g} "
-                "[forcecore 5].")
-
-    # ---- remedies
-
-    def _new_start_before_trend(self):
-        """Returns the advice to start again from before the windows in which a failure showed."""
-        return self._new_start(self.batch - 3 * WINDOW)
-
-    def _supports(self, constant):
-        """Returns whether the networks of the run support other values of a constant."""
-        return constant not in validation.UNSUPPORTED[self.args.network]
-
-
-def lines_of(*checks):
-    """Makes checks, and returns {name of the check: its line} of those that have one."""
-    lines = {}
-    for check in checks:
-        line = check()
-        if line is not None:
-            lines[check.__name__] = line
-    return lines
+    def on_train_end(self, logs=None):
+        if self.rows and not self.lines:
+            print("\nThe watch has found nothing wrong.")
