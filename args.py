@@ -418,7 +418,7 @@ def has_batch_norm_in_d(args):
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
     (("network", "photos"),
-     lambda a: not issubclass(a, Cartoon) == (a.network == "cartoon") == bool(a.photos),
+     lambda a: not (issubclass(a, Cartoon) == (a.network == "cartoon") == bool(a.photos)),
      "only the Cartoon presets learn from photos", "Choose one of them"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
