@@ -1,5 +1,5 @@
 """Fixtures that the tests share: tiny presets, empty folders, and one trained run to copy."""
-import os
+import contextlib
 import pathlib
 import shutil
 
@@ -118,13 +118,9 @@ def trained_folder(tmp_path_factory):
     """A folder with toyfaces.hdf5 and runs/toyfaces, trained once per session. Do not change it."""
     import gan
     folder = tmp_path_factory.mktemp("trained")
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         data.make(tiny_preset())
         gan.train_gan(tiny_preset())
-    finally:
-        os.chdir(before)
     return folder
 
 
