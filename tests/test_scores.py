@@ -1,12 +1,12 @@
 import json
 import os
 import pathlib
+import types
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from fake_gan import FakeGAN
 from PIL import Image
 
 import args as constants
@@ -324,7 +324,7 @@ def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny
     later = ["000200", "000200-seed1"]
     table.write_scores(here, {label: {"fd_3k": 1.0} for label in labels + later})
     callback = scores.RemoveLaterScores(tiny(), here)
-    callback.set_model(FakeGAN(batch=100))
+    callback.set_model(types.SimpleNamespace(batch=keras.Variable(100, dtype="int64")))
     callback.on_train_begin()
     assert list(table.read_scores(here)) == labels
 
