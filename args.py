@@ -417,8 +417,9 @@ def has_batch_norm_in_d(args):
 
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
-    (("network", "photos"), lambda a: (a.network == "cartoon") != bool(a.photos),
-     "only the network cartoon learns from photos", "Choose one of the Cartoon presets"),
+    (("network", "photos"),
+     lambda a: not (issubclass(a, Cartoon) == (a.network == "cartoon") == bool(a.photos)),
+     "only the Cartoon presets learn from photos", "Choose one of them"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
     (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
@@ -772,6 +773,8 @@ def run_script(main, args, verbs=(), errors=()):
         errors: exception classes to report in one line, beside ValueError and OSError.
     """
     script = os.path.basename(sys.argv[0])
+    if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
         main(args, verbs)
     except (ValueError, OSError, *errors) as error:

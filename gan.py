@@ -123,6 +123,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
     with epochs:
         model.fit(devices.distribute(batches_from_start), steps_per_epoch=args.dump_every,
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
+    devices.any_machine(False)  # the others wait here until the chief has saved
     if epochs.received:
         print(f"Stopped by {signal.Signals(epochs.received).name} after batch "
               f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
@@ -287,7 +288,7 @@ def choose_data(args):
     is_default = args.images == constants.Args.images and args.data == constants.Args.data
     if has_data or not is_default:
         return args
-    print(f"There is no {args.data}, and no image in {args.images}: training on toy faces. "
+    print(f"There is no {args.data}, and no image in {args.images}: using toy faces. "
           "For your own images: python data.py images=my-faces")
     if constants.preset_name(args) == "Args":
         return constants.override(constants.ToyFaces, **constants.overrides(args))

@@ -3,9 +3,11 @@
 TensorFlow's distribution strategies keep the weights equal on all devices. Each device learns an
 equal share of every batch.
 """
+import contextlib
 import functools
 import os
 
+import keras
 import tensorflow as tf
 
 
@@ -28,10 +30,12 @@ def fix_order_of_sums():
     """Makes two equal runs on a CPU equal to the last bit: one operation is computed at a time.
 
     Where several are, they end in any order, and their results are added in that order. One
-    operation still uses all cores. Must be called before TensorFlow computes anything.
+    operation still uses all cores. Has no effect once TensorFlow has computed anything, as in a
+    notebook.
     """
     if not tf.config.list_physical_devices("GPU"):
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def count():
@@ -69,6 +73,9 @@ def distribute(load):
 def apply(optimizer, gradients, variables):
     """Applies the mean of the devices' gradients: Keras' optimizers apply their sum."""
     replicas = count()
+    if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # It skips an overflow, for which it looks on the first device alone.
+        gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
     optimizer.apply([gradient / replicas for gradient in gradients], variables)
 
 

@@ -1,222 +1,184 @@
-import pathlib
+"""Tests of swaps to an older checkpoint of G or D."""
+import os
+import signal
 import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from compare_runs import differences
 from conftest import tiny_preset
-from fake_gan import FakeGAN, fit
 
 import data
-from models import devices
+import gan
+import models
 from training import callbacks, checkpoints, swap
 
-ARGS = {"dump_every": 4, "swap_every": 8, "swap_for": 3, "keep_checkpoints": 4, "keep_every": 0}
-# What a run of 48 batches with these constants and seed 0 swaps in: (network, its batch).
-RECORDED = [("generator", 4), ("generator", 12), ("discriminator", 16), ("generator", 20),
-            ("generator", 32)]
+CHANGES = {"dump_every": 4, "swap_every": 8, "swap_for": 3, "keep_every": 0, "batches": 24}
 
 
-class Recorder(callbacks.Dump):
-    """Notes all that training moves before and after each batch, and at each dump."""
+class Recorder(callbacks.Callback):
+    """Notes all that training moves, before and after each batch and at the end of each epoch."""
 
-    def __init__(self, args, folder):
-        super().__init__(args, folder)
-        self.before, self.after, self.dumped = {}, {}, {}
+    def on_train_begin(self, logs=None):
+        self.before, self.after, self.saved = {}, {}, {}
 
     def on_train_batch_begin(self, step, logs=None):
-        self.before[self.start + step] = self.model.values()
+        self.before[self.batch] = values_of(self.model)
 
     def on_train_batch_end(self, step, logs=None):
-        super().on_train_batch_end(step, logs)
-        self.after[self.batch] = self.model.values()
+        self.after[self.batch] = values_of(self.model)
 
-    def dump(self, batch, logs):
-        self.dumped[batch] = self.model.values()
+    def on_epoch_end(self, epoch, logs=None):
+        self.saved[self.batch] = values_of(self.model)
 
 
-def train(args, folder, batches):
-    """Trains a FakeGAN, from the newest checkpoint if there is one; returns it and a Recorder."""
-    model = FakeGAN()
-    found = checkpoints.checkpoints(folder)
-    if found:
-        checkpoints.load_checkpoint(model, found[-1])
-    recorder = Recorder(args, folder)
-    fit(model, [swap.SwapCheckpoints(args, folder), recorder,
-                callbacks.DumpWeights(args, folder)], batches)
-    return model, recorder
+def values_of(model):
+    """Returns {name: array} of both networks, the averaged generator and both optimizers."""
+    parts = {"generator": model.generator.weights, "discriminator": model.discriminator.weights,
+             "generator_ema": model.generator_ema.weights,
+             "generator_optimizer": model.g_optimizer.variables,
+             "discriminator_optimizer": model.d_optimizer.variables}
+    return {f"{name} {index}": weight.numpy() for name, weights in parts.items()
+            for index, weight in enumerate(weights)}
+
+
+def changed(before, after, name):
+    """Returns whether a part, such as "generator", differs."""
+    return any(not np.array_equal(value, after[key])
+               for key, value in before.items() if key.split()[0] == name)
+
+
+def fit(model, folder, *more):
+    """Trains a model, with a swap at every 8th batch, until it has learned its batches."""
+    gan.fit(model.args, model, folder, model.args.batches,
+            (swap.SwapCheckpoints, callbacks.SaveCheckpoint, *more))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The FakeGAN and the Recorder of a run of 48 batches, with a swap at every 8th."""
-    args = tiny_preset(**ARGS)
-    return train(args, tmp_path_factory.mktemp("run"), 48)
-
-
-def changed(before, after, part):
-    """Returns whether the trainable weights (the first two) of a network differ."""
-    return any(not np.array_equal(before[f"{part}/{index}"], after[f"{part}/{index}"])
-               for index in (0, 1))
+    """A folder with checkpoints from 0 to 24, its GAN, and what a Recorder has noted."""
+    folder = tmp_path_factory.mktemp("run")
+    args = tiny_preset(**CHANGES, data=str(folder / "toyfaces.hdf5"))
+    data.make(args)
+    model = models.build(args)
+    recorder = Recorder(args, folder)
+    model.save_weights(folder / "first.weights.h5")
+    fit(model, folder, lambda args, folder: recorder)
+    model.save_weights(folder / "last.weights.h5")
+    return types.SimpleNamespace(folder=folder, model=model, recorder=recorder)
 
 
 def swapped_network(recorder, batch):
     """Returns which network is replaced when `batch` begins, None where neither is."""
-    for part in ("generator", "discriminator"):
-        if changed(recorder.after[batch], recorder.before[batch], part):
-            return part
+    for name in ("generator", "discriminator"):
+        if batch and changed(recorder.after[batch], recorder.before[batch], name):
+            return name
     return None
 
 
-def test_checkpoint_is_swapped_in_frozen_and_the_current_weights_come_back(run):
-    model, recorder = run
-    parts = []
-    for start in range(8, 48, 8):
-        part = swapped_network(recorder, start)
-        other = "discriminator" if part == "generator" else "generator"
-        parts.append(part)
-        old = [recorder.dumped[batch] for batch in range(4, start, 4)]
-        first = recorder.before[start]
-        assert any(not changed(first, values, part) for values in old)
-        for batch in range(start, start + 3):
-            # It is the checkpoint, moving averages included, at each batch ...
-            for index in range(4):
-                name = f"{part}/{index}"
-                assert np.array_equal(recorder.before[batch][name], first[name])
-            # ... while the other network learns.
-            assert changed(recorder.before[batch], recorder.after[batch + 1], other)
-        # All that was replaced is back: weights, the averaged generator, the optimizer.
-        prefixes = (part, f"{part[0]}_optimizer")
-        for name, value in recorder.after[start + 3].items():
-            if name.startswith(prefixes):
-                assert np.array_equal(value, recorder.after[start][name]), name
-        # And it learns again.
-        assert changed(recorder.before[start + 3], recorder.after[start + 4], part)
-    assert set(parts) == {"generator", "discriminator"}
-    assert float(model.g_optimizer.learning_rate) == 1.0
-    assert float(model.d_optimizer.learning_rate) == 1.0
+def test_swaps_begin_at_every_8th_batch(run):
+    begun = [batch for batch in range(24) if swapped_network(run.recorder, batch)]
+    assert begun == [8, 16]
 
 
-def test_no_checkpoint_is_swapped_in_at_other_batches(run):
-    _, recorder = run
-    for batch in range(1, 48):
-        is_swap = batch >= 8 and batch % 8 == 0
-        assert (swapped_network(recorder, batch) is not None) == is_swap
+@pytest.mark.parametrize("start", [8, 16])
+def test_swapped_in_network_is_an_older_one_frozen_while_the_other_learns(run, start):
+    recorder, name = run.recorder, swapped_network(run.recorder, start)
+    other = "discriminator" if name == "generator" else "generator"
+    first = recorder.before[start]
+    older = [recorder.saved[batch] for batch in range(4, start, 4)]
+    assert any(not changed(first, values, name) for values in older)
+    for batch in range(start, start + 3):
+        assert not changed(first, recorder.before[batch], name)  # moving averages, too
+        assert changed(recorder.before[batch], recorder.after[batch + 1], other)
 
 
-def test_without_swap_every_nothing_is_replaced(here, tiny):
-    _, with_callback = train(tiny(**ARGS | {"swap_every": 0}), here, 12)
-    alone = FakeGAN()
-    fit(alone, [], 12)
-    for name, value in alone.values().items():
-        assert np.array_equal(with_callback.after[12][name], value), name
+@pytest.mark.parametrize("start", [8, 16])
+def test_current_weights_come_back_and_learn_again(run, start):
+    recorder, name = run.recorder, swapped_network(run.recorder, start)
+    parts = [name, f"{name}_optimizer"]
+    if name == "generator":
+        parts.append("generator_ema")
+    for part in parts:
+        assert not changed(recorder.after[start], recorder.after[start + 3], part), part
+        assert changed(recorder.before[start + 3], recorder.after[start + 4], part), part
 
 
-def choices(recorder, batches):
-    """Returns (network, batch of the checkpoint) of each swap of a run."""
-    found = []
-    for start in range(8, batches, 8):
-        part = swapped_network(recorder, start)
-        same = [batch for batch in range(4, start, 4)
-                if not changed(recorder.before[start], recorder.dumped[batch], part)]
-        found.append((part, same[0]))
-    return found
+def test_run_that_is_stopped_in_a_swap_resumes_bit_for_bit(run):
+    """By Ctrl-C after the batches 9 and 18, each within a swap."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+
+    class CtrlC(callbacks.Callback):
+        def on_train_batch_begin(self, step, logs=None):
+            if self.batch in (8, 17):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    folder = run.folder / "stopped"
+    folder.mkdir()
+    run.model.load_weights(run.folder / "first.weights.h5")
+    for batch in (9, 18):
+        with pytest.raises(SystemExit):
+            fit(run.model, folder, CtrlC)
+        newest = checkpoints.checkpoints(folder)[-1]
+        assert checkpoints.batch_of(newest) == batch
+        run.model.load_weights(run.folder / "first.weights.h5")  # what is in memory is lost
+        checkpoints.load_newest(run.model, folder)
+    fit(run.model, folder)
+    newest = checkpoints.checkpoints(folder)[-1]
+    assert differences(newest, run.folder / "last.weights.h5") == []
 
 
-def test_same_seed_chooses_the_same_checkpoints_in_every_version(run):
-    """The choices were recorded: other versions must reproduce the runs of this one."""
-    assert choices(run[1], 48) == RECORDED
+@pytest.mark.parametrize("batch, keep_every, expected", [
+    (4, 0, []), (8, 0, [4]), (16, 0, [8, 12]), (24, 0, [16, 20]), (24, 8, [8, 16, 20])])
+def test_candidates_are_what_an_unstopped_run_keeps(tiny, batch, keep_every, expected):
+    args = tiny(dump_every=4, keep_every=keep_every)
+    assert swap.candidates(batch, args) == expected
 
 
-def test_another_seed_chooses_other_checkpoints(here, tiny):
-    _, recorder = train(tiny(**ARGS, seed=1), here, 32)
-    assert choices(recorder, 32) != RECORDED[:3]
+@pytest.mark.parametrize("keep_every", [0, 8, 6])
+def test_candidates_exist_wherever_the_run_was_stopped(tiny, keep_every):
+    args = tiny(dump_every=4, swap_every=8, swap_for=3, keep_every=keep_every)
+    for number in range(50):
+        stops = np.random.default_rng(number).choice(np.arange(1, 48), 6, replace=False)
+        existing = []
+        for batch in range(1, 49):
+            if batch % 4 and batch not in stops:
+                continue
+            existing.append(batch)
+            existing = [kept for kept in existing if checkpoints.is_kept(kept, batch, args)]
+            if batch % 8 < 3:  # the next epoch begins with a swap, or within one
+                needed = swap.candidates(batch - batch % 8, args)
+                assert set(needed) <= set(existing), (stops, batch)
 
 
-def test_swap_goes_on_after_a_dump_in_the_middle_of_it(here, tiny):
-    """The dump is of the current weights, and the same checkpoint is swapped in again."""
-    args = tiny(**ARGS | {"swap_every": 6, "keep_checkpoints": 3})
-    _, recorder = train(args, here, 36)
-    for start in (18, 30):  # dumps are at 20, 32
-        part = swapped_network(recorder, start)
-        assert part is not None
-        assert not changed(recorder.after[start], recorder.dumped[start + 2], part)
-        assert not changed(recorder.before[start], recorder.before[start + 2], part)
+def test_seed_decides_what_is_swapped_in(run, monkeypatch):
+    def chosen(seed):
+        found = []
+        monkeypatch.setattr(checkpoints, "load_network",
+                            lambda name, network, path: found.append((name, path.name)))
+        callback = swap.SwapCheckpoints(tiny_preset(**CHANGES, seed=seed), run.folder)
+        callback.set_model(run.model)
+        for batch in range(16, 80, 8):
+            callback.on_train_begin()
+            run.model.batch.assign(batch)
+            callback.on_epoch_begin(0)
+            callback.on_epoch_end(0)
+        return found
+
+    assert chosen(0) == chosen(0) != chosen(1)
+    assert {name for name, _ in chosen(0)} == {"generator", "discriminator"}
 
 
-def test_run_stopped_in_a_swap_resumes_bit_for_bit(here, tiny):
-    args = tiny(**ARGS | {"keep_checkpoints": 2})
-    whole, _ = train(args, here / "whole", 28)
-    for stop in (9, 10, 17, 28):  # the first three within a swap
-        resumed, _ = train(args, here / "stopped", stop)
-    for name, value in whole.values().items():
-        assert np.array_equal(resumed.values()[name], value), name
+def test_without_swap_every_nothing_is_replaced(tiny):
+    callback = swap.SwapCheckpoints(tiny(), None)
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    assert callback.current == []
 
 
-def found_by(args, batches, at, monkeypatch):
-    paths = [pathlib.Path(f"weights/{batch:06d}") for batch in batches]
-    monkeypatch.setattr(checkpoints, "checkpoints", lambda folder: paths)
-    return [checkpoints.batch_of(path) for path in swap.candidates(None, at, args)]
-
-
-def test_candidates_are_older_and_of_regular_dumps(tiny, monkeypatch):
-    args = tiny(**ARGS)
-    assert found_by(args, [4, 7, 8], 8, monkeypatch) == [4]
-    assert found_by(args, [8, 12, 13, 16, 20], 16, monkeypatch) == [8, 12]
-
-
-def test_candidates_exist_until_the_swap_ends(tiny, monkeypatch):
-    args = tiny(**ARGS | {"swap_every": 6, "keep_checkpoints": 3})
-    # The swap of the batches 18, 19 and 20 has a dump at 20, which leaves 12, 16 and 20.
-    assert found_by(args, [8, 12, 16], 18, monkeypatch) == [12, 16]
-    # That of 24, 25 and 26 has none: 24 is written before.
-    assert found_by(args, [16, 20, 24], 24, monkeypatch) == [16, 20]
-    args = tiny(**ARGS | {"swap_every": 6, "keep_checkpoints": 3, "keep_every": 8})
-    assert found_by(args, [8, 12, 16], 18, monkeypatch) == [8, 12, 16]
-
-
-def test_checkpoint_that_cannot_be_read_is_named(here, tiny):
-    args = tiny(**ARGS)
-    train(args, here, 8)
-    for name in ("generator", "discriminator"):
-        (here / f"weights/000004/{name}.weights.h5").write_text("no weights")
-    with pytest.raises(ValueError, match="000004"):
-        train(args, here, 12)
-
-
-def test_swaps_on_several_machines_are_refused(here, tiny, monkeypatch):
-    cluster = types.SimpleNamespace(cluster_resolver=object())
-    monkeypatch.setattr(devices, "strategy", lambda: cluster)
-    with pytest.raises(ValueError, match="`swap_every`.*Received: swap_every=8"):
-        train(tiny(**ARGS), here, 8)
-    train(tiny(**ARGS | {"swap_every": 0}), here, 4)
-
-
-@pytest.mark.slow
-def test_training_stopped_in_a_swap_resumes_bit_for_bit(toys, tiny):
-    import gan
-    args = {"dump_every": 4, "swap_every": 8, "swap_for": 3, "d_dropout": 0.3,
-            "keep_checkpoints": 4}
-    gan.train_gan(tiny(name="whole", batches=20, **args))
-    gan.train_gan(tiny(name="stopped", batches=17, **args))
-    gan.train_gan(tiny(name="stopped", batches=20, **args))
-    whole, resumed = (toys / "runs" / name for name in ("whole", "stopped"))
-    rows = (resumed / "loss.csv").read_text().splitlines()
-    assert set((whole / "loss.csv").read_text().splitlines()) <= set(rows)
-    for path in (whole / "weights/000020").iterdir():
-        one, other = arrays(path), arrays(resumed / "weights/000020" / path.name)
-        assert one.keys() == other.keys() and one
-        for name, value in one.items():
-            assert np.array_equal(other[name], value), (path.name, name)
-
-
-def arrays(path):
-    """Returns {name: array} of an HDF5 file."""
-    found = {}
-
-    def add(name, item):
-        if isinstance(item, data.h5py.Dataset):
-            found[name] = item[()]
-
-    with data.h5py.File(path) as file:
-        file.visititems(add)
-    return found
+def test_swaps_on_several_machines_are_refused(tiny, monkeypatch):
+    cluster = types.SimpleNamespace(cluster_resolver=tf)
+    monkeypatch.setattr(swap.devices, "strategy", lambda: cluster)
+    with pytest.raises(ValueError, match="`swap_every`"):
+        swap.SwapCheckpoints(tiny(**CHANGES), None).on_train_begin()

@@ -116,22 +116,24 @@ class Progress(keras.callbacks.Callback):
         self.batch += 1
         if sys.stdout.isatty() and time.monotonic() - self.shown > self.SECONDS:
             self.shown = time.monotonic()
-            print(f"\r{self._line(logs)}", end="", flush=True)
+            print(f"\r{self._line(logs):99}", end="", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        start = "\r" if sys.stdout.isatty() else ""
-        print(f"{start}{self._line(logs)}", flush=True)
+        if sys.stdout.isatty():
+            print(f"\r{self._line(logs):99}", flush=True)
+        else:
+            print(self._line(logs), flush=True)
 
     def _line(self, logs):
         seconds = (time.monotonic() - self.begun) / (self.batch - self.first)
         minutes, rest = divmod(round(seconds * (self.batches - self.batch)), 60)
         line = (f"{self.batch}/{self.batches}  {1000 * seconds:.0f} ms a batch, "
                 f"{minutes}:{rest:02d} left")
-        for name, value in logs.items():
-            part = f"  {name} {float(value):.3f}"
+        for name in self.model.means:  # the losses first; `logs` are in alphabetical order
+            part = f"  {name} {float(logs[name]):.3f}"
             if len(line) + len(part) < 100:
                 line += part
-        return line.ljust(99)
+        return line
 
 
 # ---- the loss log

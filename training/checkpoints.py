@@ -1,8 +1,10 @@
 """The run folder runs/<name>: its lock, its args.json and its checkpoints."""
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import zipfile
 
@@ -69,6 +71,7 @@ def open_run(args, record):
     """
     run = run_folder(args)
     check_record(run, record)
+    _check_version(run)
     if devices.machine() > 0:  # it writes to a folder that nobody keeps
         with tempfile.TemporaryDirectory() as folder:
             yield pathlib.Path(folder)
@@ -118,6 +121,16 @@ def read_record(run):
         raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
                          "or start a new run from one of its checkpoints: choose another `name` "
                          f"and set `weights`. Received: {error!r}") from None
+
+
+def _check_version(run):
+    """Raises ValueError if a run was begun by an earlier version, whose checkpoints are folders."""
+    found = [*run.glob("pretrain/weights/*"), *run.glob("weights/*")]
+    folders = [path for path in found if path.is_dir()]
+    if folders and not read_record(run):
+        raise ValueError(f"{run} was begun by an earlier version, and cannot be resumed. Choose "
+                         f"another `name`, to which weights={max(folders)} gives its networks. "
+                         f"Received: name={run.name}")
 
 
 def check_record(run, record, may_differ=MAY_DIFFER):
@@ -192,6 +205,9 @@ def save(model, folder, args):
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
     temporary = target.with_name(".new.weights.h5")
+    # At most 16 bytes a weight, with its average and Adam's moments. HDF5 crashes on a full disk.
+    if shutil.disk_usage(target.parent).free < 16 * model.count_params() + 2 ** 20:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     model.save_weights(temporary)
     os.replace(temporary, target)
     for checkpoint in checkpoints(folder):
@@ -216,10 +232,6 @@ def load_newest(model, folder):
     if found:
         raise ValueError("No checkpoint can be loaded. Restore one, or choose another `name`. "
                          f"Received: {folder / 'weights'}")
-    if any(path.is_dir() for path in folder.glob("weights/*")):
-        raise ValueError(f"{folder} was begun by an earlier version, and cannot be resumed. Choose "
-                         "another `name`, and start with the networks of one of its checkpoints: "
-                         f"weights={folder}/weights/... Received: name={folder.name}")
 
 
 # ---- networks
@@ -276,7 +288,9 @@ def has_average(path):
     """Returns whether a checkpoint or folder, a Path, has an averaged generator."""
     if path.is_dir():
         return (path / "generator_ema.weights.h5").exists()
-    return h5py.is_hdf5(path) and "generator_ema" in h5py.File(path)
+    with contextlib.suppress(OSError), h5py.File(path) as file:  # of a damaged file
+        return "generator_ema" in file
+    return False
 
 
 def load_networks(gan, path):
@@ -348,6 +362,7 @@ def chosen_checkpoints(args):
     else:
         found = checkpoints(run)
     if not found or not found[0].exists():
+        _check_version(run)
         others = [folder.name for folder in sorted(run.parent.glob("*")) if checkpoints(folder)]
         raise FileNotFoundError(f"{run} has no checkpoint. Train first, or choose another `name` "
                                 f"(with checkpoints: {', '.join(others) or 'none'}), or set "

@@ -40,6 +40,7 @@ def real_features(args, network):
     images = _images(args)
     path = features_file(args)
     if not os.path.exists(path):
+        print(f"{path}: features of {len(images)} real images")
         _save_features(extract(network, images), path)
     with np.load(path) as file:
         vectors = np.float64(file["features"])
