@@ -23,6 +23,11 @@ class Features(typing.NamedTuple):
     features: np.ndarray
     classes: np.ndarray | None
 
+    def take(self, rows):
+        """Returns the Features of some of the images."""
+        classes = None if self.classes is None else self.classes[rows]
+        return Features(self.images[rows], self.features[rows], classes)
+
 
 def feature_network(name):
     """Loads the network whose outputs are compared.

@@ -187,11 +187,7 @@ def scores_of_real_images(args, reals, random):
         {column: value}, see `scores_of`.
     """
     rows = random.permutation(len(reals.train.images))[:args.evaluate_count]
-    classes = reals.train.classes
-    chosen = features.Features(images=reals.train.images[rows],
-                               features=reals.train.features[rows],
-                               classes=None if classes is None else classes[rows])
-    scores = scores_of(args, chosen, reals)
+    scores = scores_of(args, reals.train.take(rows), reals)
     # These are copies of training images. Other real images would score 0.5.
     scores[table.column(args, "memorization")] = 0.5
     return scores
