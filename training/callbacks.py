@@ -170,7 +170,7 @@ class LossLog(Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"batch": str(self.batch)}
         for name, mean in self.model.means.items():
-            was_computed = float(mean.count) > 0
+            was_computed = mean.count.numpy() > 0
             row[name] = f"{float(logs[name]):.9g}" if was_computed else ""
         self.rows.append(row)
         self._write()
