@@ -334,7 +334,7 @@ def check_verbs(args, verbs):
         data.photos_to_translate(args)
     if "generate" in verbs and "train_gan" in verbs:
         checkpoints.check_generate_class(args, class_names(args))
-    if "evaluate" in verbs:
+    if "evaluate" in verbs and "train_gan" in verbs:
         scores.check(args)
 
 
