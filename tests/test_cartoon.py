@@ -376,6 +376,7 @@ def test_feature_networks_are_float32_and_not_saved(small, build):
     assert not any(id(weight) in saved for weight in model.feature_maps.networks[0].weights)
 
 
+@pytest.mark.slow
 def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
     monkeypatch.setattr(networks, "U_NET_BLOCKS", 1)
     photos, _ = scenes.sample(4, size=32)
@@ -394,6 +395,7 @@ def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
     assert distances[-1] < 0.8 * distances[0], distances
 
 
+@pytest.mark.slow
 def test_pretraining_reduces_the_content_distance_without_d(small):
     pretraining = models.build_pretraining(small(pretrain_learning_rate=3e-3))
     step = tf.function(pretraining.train_step)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import data
-from args import Args, Even, Mnist28, ToyFaces, override
+from args import Args, CartoonPhotos, Even, Mnist28, ToyFaces, override
 from models.toys import faces, numbers, scenes
 
 RNG = np.random.default_rng(0)
@@ -617,7 +617,7 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
     names = {"b.png": "b.png", "sub/a.bmp": "sub/a.png", "sub/a.png": "sub/a.png.png"}
     originals = {name: save_noise(f"mine/{name}", (33, 9)) for name in names}
     (here / "mine/corrupt.png").write_text("no image")
-    args = override(Args, generate_from="mine", generate_count=10)
+    args = override(CartoonPhotos, generate_from="mine", generate_count=10)
 
     def invert(images):
         assert images.shape == (1, 16, 36, 3)
@@ -634,7 +634,7 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
 
 def test_photos_to_translate_must_exist(here):
     save_noise("mine/a.png"), save_noise("mine/b.png")
-    args = override(Args, generate_from="mine/*", generate_count=1)
+    args = override(CartoonPhotos, generate_from="mine/*", generate_count=1)
     assert data.photos_to_translate(args) == ["mine/a.png"]
     with pytest.raises(FileNotFoundError, match="`generate_from`"):
         data.photos_to_translate(override(args, generate_from="nowhere/*"))
