@@ -1,8 +1,10 @@
 """The run folder runs/<name>: its lock, its args.json and its checkpoints."""
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 import zipfile
 
@@ -202,6 +204,9 @@ def save(model, folder, args):
     newest = int(model.batch.numpy())
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
+    needed = 3 * 4 * model.count_params()  # float32 weights, and both moments of Adam
+    if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(".new.weights.h5")
     model.save_weights(temporary)
     os.replace(temporary, target)
