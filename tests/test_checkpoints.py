@@ -241,6 +241,15 @@ def test_checkpoint_appears_whole_or_not_at_all(here, even, monkeypatch):
     assert (here / "weights/000002.weights.h5").read_bytes() == before
 
 
+def test_checkpoint_that_does_not_fit_on_the_disk_is_not_begun(here, even, monkeypatch):
+    """HDF5 crashes on a full disk."""
+    usage = shutil.disk_usage(here)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=100_000))
+    with pytest.raises(OSError, match="No space left.*000002.weights.h5"):
+        saved(even(), here, 2)
+    assert names(here / "weights") == []
+
+
 def test_checkpoint_restores_all_that_training_moves(here, small):
     """Both networks, the average, both optimizers, dropout, the replay buffer, the batch."""
     args = small(d_optimizer="adam", g_optimizer="adam", ema_decay=0.9, d_dropout=0.3,

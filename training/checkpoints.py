@@ -204,6 +204,9 @@ def save(model, folder, args):
     newest = int(model.batch.numpy())
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
+    needed = 3 * 4 * model.count_params()  # float32 weights, and both moments of Adam
+    if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(".new.weights.h5")
     # At most 16 bytes a weight, with its average and Adam's moments. HDF5 crashes on a full disk.
     if shutil.disk_usage(target.parent).free < 16 * model.count_params() + 2 ** 20:

@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_no_part_of_a_dataset(here):
 def test_a_full_disk_ends_training_which_resumes_when_there_is_room(here, tiny):
     data.make(tiny())
     changes = TINY | {"batches": 12, "dump_every": 1, "keep_every": 1}
-    with small_disk(here / "runs", 6):
+    with small_disk(here / "runs", 44):
         full = start("gan.py", "ToyFaces", *arguments(changes))
         printed, _ = full.communicate(timeout=300)
         assert full.returncode == 1, printed[-2000:]
