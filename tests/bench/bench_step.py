@@ -1,8 +1,8 @@
-"""Seconds a training step takes: ours, other well-known steps of the same DCGAN, and a dump.
+"""Seconds a training step takes: ours, other well-known steps of the same DCGAN; the end of an epoch.
 
-    pip install ".[bench]" && python tests/bench_step.py rounds=30 steps=2       # on the CPU
-    pip install ".[bench,gpu]" && python tests/bench_step.py gpu=1 steps=50      # on a GPU
-    python tests/bench_step.py presets=Args,Small rounds=5 steps=20              # whole presets
+    pip install ".[bench]" && python tests/bench/bench_step.py rounds=30 steps=2       # on the CPU
+    pip install ".[bench,gpu]" && python tests/bench/bench_step.py gpu=1 steps=50      # on a GPU
+    python tests/bench/bench_step.py presets=Args,Small rounds=5 steps=20              # whole presets
 
 On a GPU ours is timed in each precision, with and without XLA, beside PyTorch. Each rival has a
 process of its own, which waits while the others run: idle threads of one library would slow down
@@ -27,7 +27,7 @@ if GPU:
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # several processes share the card
 else:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import h5py  # noqa: E402
 import keras  # noqa: E402
@@ -38,9 +38,7 @@ import args as constants  # noqa: E402
 import data  # noqa: E402
 import gan as script  # noqa: E402
 import models  # noqa: E402
-from models import toyfaces  # noqa: E402
-from training import watch  # noqa: E402
-from training.dump import Dump  # noqa: E402
+from models.toys import faces  # noqa: E402
 
 try:
     import torch
@@ -48,8 +46,6 @@ except ImportError:  # its rival is left out
     torch = None
 
 ROUNDS, STEPS = 30, 2
-# The parts of a dump that generate samples or copy weights.
-OF_NETWORKS = ("GenerateSamples", "DumpWeights", "DumpGenerator")
 WARM_UP = 2   # steps of a rival before the first round, in which graphs are traced
 SIDE = 4096   # of the matrices whose product shows the machine's speed: large enough for its best
 
@@ -186,7 +182,7 @@ def pytorch(args):
     torch.set_num_threads(os.cpu_count())
 
     def stage(layer, slope):
-        norm = nn.BatchNorm2d(layer.out_channels, args.bn_epsilon, 1 - args.bn_momentum)
+        norm = nn.BatchNorm2d(layer.out_channels, 1e-3, 1 - args.bn_momentum)  # Keras' epsilon
         return nn.Sequential(layer, norm, nn.LeakyReLU(slope, inplace=True))
 
     g_layers = [nn.Unflatten(1, (-1, 1, 1)),
@@ -237,36 +233,28 @@ def pytorch(args):
     return run
 
 
-# ---- a dump
+# ---- the end of an epoch
 
-def dump_parts(args, rounds):
-    """Times what training waits for at a dump, each of which removes an old checkpoint.
-
-    What the thread that writes files does meanwhile is not counted, though it slows down the rest.
+def epoch_end_parts(args, rounds):
+    """Times what training waits for at the end of an epoch.
 
     Returns:
         {callback: seconds [rounds]}.
     """
     gan = models.build(args)
     folder = pathlib.Path(args.data).parent
-    (folder / "args.json").write_text('{"constants": {}}')  # TensorBoard shows it
-    logs = dict.fromkeys(gan.logged, 1.0)
-    callbacks = [callback(args, folder) for callback in script.CALLBACKS
-                 if issubclass(callback, Dump)]
+    logs = dict.fromkeys(gan.means, 1.0)
+    callbacks = [callback(args, folder) for callback in script.CALLBACKS]
     for callback in callbacks:
         callback.set_model(gan)
         callback.on_train_begin()
-        if isinstance(callback, watch.FailureWatch):
-            callback.recent.extend([list(logs.values())] * watch.WINDOW)  # it waits for as many
     seconds = {type(callback).__name__: [] for callback in callbacks}
     for _ in range(WARM_UP + rounds):
-        gan.batch.assign_add(1)
+        gan.batch.assign_add(args.dump_every)
         for callback in callbacks:
             start = time.perf_counter()
-            callback.dump(int(gan.batch), logs)
+            callback.on_epoch_end(0, logs)
             seconds[type(callback).__name__].append(time.perf_counter() - start)
-        for callback in callbacks:
-            callback.finish_writing()
     return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
 
 
@@ -391,16 +379,15 @@ def print_efficiency(products, rivals, seconds, rounds):
               f"{least / np.median(seconds[name]):.0%} of that speed.")
 
 
-def print_dump(parts, step):
-    print("\n| part of a dump | seconds of the training |\n|---|---|")
+def print_epoch_end(parts, step):
+    print("\n| at the end of an epoch | seconds |\n|---|---|")
     for name, values in parts.items():
-        print(f"| {name} | {np.median(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
-    dump = sum(parts.values())
-    others = sum(values for name, values in parts.items() if name not in OF_NETWORKS)
-    share = np.median(dump) / step
-    print(f"\nA dump takes {spread(dump)} seconds of the training, {spread(others)} of them for "
-          f"other things than {', '.join(OF_NETWORKS)}. It adds {share / 10:.1%} to a run at "
-          f"dump_every=10, {share / 100:.1%} at 100.")
+        if max(values) > 0.0005:
+            print(f"| {name} | {np.median(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+    total = sum(parts.values())
+    share = np.median(total) / step / constants.Args.dump_every
+    print(f"\nTogether {spread(total)} seconds, {share:.1%} of an epoch of "
+          f"{constants.Args.dump_every} batches.")
 
 
 def main(rounds=ROUNDS, steps=STEPS, gpu=0, presets=""):
@@ -410,22 +397,21 @@ def main(rounds=ROUNDS, steps=STEPS, gpu=0, presets=""):
         rivals = rivals_of(gpu)
     products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
     with tempfile.TemporaryDirectory() as folder:
-        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_checkpoints": 1,
-                "keep_every": 0}
+        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_every": 0}
         with h5py.File(args["data"], "w") as file:
-            file["faces"] = toyfaces.sample(10 * constants.Args.batch_size)[0]
+            file["faces"] = faces.sample(10 * constants.Args.batch_size)[0]
         if presets:
             print_speeds(rivals, measure(rivals, args, rounds, steps), gpu)
             return
         seconds = measure(rivals | products, args, rounds, steps)
-        parts = dump_parts(constants.override(constants.Args, **args), rounds)
+        parts = epoch_end_parts(constants.override(constants.Args, **args), rounds)
     torch_version = torch.__version__ if torch else "missing: pip install .[bench]"
     print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch {torch_version}, "
           f"{'a GPU' if gpu else 'no GPU'}, {os.cpu_count()} cores, {rounds} rounds of {steps} "
           "steps")
     print_speeds(rivals, seconds, gpu)
     print_efficiency(products, rivals, seconds, rounds)
-    print_dump(parts, np.median(seconds["ours"]))
+    print_epoch_end(parts, np.median(seconds["ours"]))
 
 
 if __name__ == "__main__":
