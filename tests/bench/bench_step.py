@@ -1,8 +1,8 @@
-"""Seconds of a training step: ours, and other well-known steps of the same DCGAN; of an epoch's end.
+"""Seconds of a training step: ours, and well-known others of the same DCGAN; of an epoch's end.
 
     pip install ".[bench]" && python tests/bench/bench_step.py rounds=30 steps=2    # on the CPU
     pip install ".[bench,gpu]" && python tests/bench/bench_step.py gpu=1 steps=50   # on a GPU
-    python tests/bench/bench_step.py presets=Args,Small rounds=5 steps=20              # whole presets
+    python tests/bench/bench_step.py presets=Args,Small rounds=5 steps=20           # whole presets
 
 On a GPU ours is timed in each precision, with and without XLA, beside PyTorch. Each rival has a
 process of its own, which waits while the others run: idle threads of one library would slow down
