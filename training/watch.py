@@ -45,8 +45,8 @@ def healthy_zones(args):
     return zones
 
 
-# ---- numbers: functions of a state. NaN, which is neither above nor below a limit, where they do
-# not apply.
+# ---- numbers: functions of a State. Where one does not apply it returns NaN, which is neither
+# above nor below a limit.
 
 class State(typing.NamedTuple):
     """What a check sees of a run, after an epoch."""
@@ -217,8 +217,8 @@ class Diverged(FloatingPointError):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops a run in which a loss or a weight is no longer finite, and notes it in health.log.
 
-    Must come before the callbacks that save anything. Lines of health.log beyond the batch that
-    training starts from are cut.
+    Must come before the callbacks that save anything. A resumed run removes the lines of health.log
+    about later batches.
 
     Raises:
         Diverged: with the batch and a remedy.
@@ -266,20 +266,20 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class Watch(StopOnNonFinite):
-    """Makes the checks after each epoch, prints the failures, and notes them in health.log.
+    """Makes the checks after each epoch, prints new failures, and notes them in health.log.
 
-    A failure is not repeated while it lasts, and stops no run [kmualim 9]. Must come after the
-    callback that sets `model.samples`.
+    A failure is reported once while it lasts, and does not stop the run [kmualim 9]. Must come
+    after the callback that sets `model.samples`.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self.reals = data.reals(self.args)
-        self.rows = []     # those of a resumed run begin anew
+        self.rows = []     # of this process: a resumed run has none at first
         self.failing = []  # checks
 
     def on_epoch_end(self, epoch, logs=None):
-        start = self.batch
+        start = self.batch  # of the epoch
         super().on_epoch_end(epoch, logs)
         if start < self.args.warmup_batches:  # until then D trains alone, and may win
             return
