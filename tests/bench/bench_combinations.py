@@ -1,19 +1,18 @@
 """Random valid combinations of constants: do they train, and resume bit for bit?
 
-    python tests/bench_combinations.py count=20
+    python tests/bench/bench_combinations.py count=20
 
-Each is trained for 4 batches with networks of a few filters, once without a stop and once in two
-parts. Losses, weights, averages, optimizers and the replay buffer must then be equal to the last
-bit. Prints a line for each combination, with the constants that differ from the preset ToyFaces.
+Each is trained for 6 batches with networks of a few filters, once without a stop and once in three
+parts. Weights, averages, optimizers and the replay buffer must then be equal to the last bit.
+Prints a line for each combination, with the constants that differ from the preset ToyFaces.
 """
 import os
 import pathlib
 import sys
 import tempfile
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT), str(ROOT / "tests")]
 
 import compare_runs  # noqa: E402
 

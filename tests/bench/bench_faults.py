@@ -1,12 +1,13 @@
-"""kill -9 at random moments: does a run continue as if nothing had happened?
+"""Kills and Ctrl-C at random moments: does a run end as if nothing had happened?
 
-    python tests/bench_faults.py kills=100
+    python tests/bench/bench_faults.py kills=50 wide=5
 
-A run of narrow networks, pretraining and training, which dumps every batch, is killed at a random
-moment: while it starts, within a batch, a grid, a checkpoint. The same command starts it again,
-until it was killed so many times. Then it may finish. Its loss.csv, with a row for each batch, and
-all that its last checkpoint holds must equal, to the last bit, those of a run that nobody killed.
-So must a dataset for which data.py was killed a fifth as many times: it starts again each time.
+A run of narrow networks, pretraining and training, with swaps, a replay buffer and dropout, is
+killed (SIGKILL) or stopped (SIGINT, SIGTERM) at a random moment: while it starts, within a batch, a
+grid, a checkpoint. The same command starts it again, until that happened `kills` times. Then it may
+finish. All that its last checkpoint holds, and its last grid, must equal, to the last bit, those of
+a run that nobody stopped. The same is done `wide` times with the default networks, and a fifth as
+often with data.py, which begins anew each time.
 """
 import os
 import pathlib
@@ -18,31 +19,28 @@ import sys
 import tempfile
 import time
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT), str(ROOT / "tests")]
 
 import compare_runs  # noqa: E402
 from conftest import TINY, arguments  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from models import toyfaces  # noqa: E402
+from models.toys import faces  # noqa: E402
 from training import checkpoints  # noqa: E402
 
 WHILE_STARTING = 0.2  # share of the kills that happen before the first batch
-BATCHES_PER_KILL = 12
-
-
-def start(script, *more):
-    """Starts a script in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, ROOT / script, *more], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True)
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+NARROW = TINY | {
+    "dump_every": 4, "keep_every": 0, "pretrain_batches": 24, "swap_every": 8, "swap_for": 2,
+    "replay_size": 16, "d_dropout": 0.3, "r1_weight": 0.02, "r1_every": 3}
+WIDE = {
+    "images": "toyfaces", "data": "wide.hdf5", "dataset_size": 300, "batch_size": 8,
+    "dump_every": 3, "keep_every": 0}
 
 
 def finish(script, *more):
-    """Runs a script to its end; returns the seconds it took."""
+    """Runs a script to its end. Returns the seconds it took."""
     begun = time.monotonic()
     command = [sys.executable, ROOT / script, *more]
     process = subprocess.run(command, capture_output=True, text=True)
@@ -51,110 +49,104 @@ def finish(script, *more):
     return time.monotonic() - begun
 
 
-def kill(process, seconds):
-    """Kills a process and its children after `seconds`.
+def stop(number, seconds, script, *more):
+    """Starts a script, and sends it a signal after `seconds`.
 
     Returns:
         Whether it was still running. Otherwise it must have finished without an error.
     """
+    process = subprocess.Popen([sys.executable, ROOT / script, *more], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.send_signal(number)
         process.wait()
         return True
     if status:
-        raise RuntimeError(f"{process.args} ended with {status}, though nobody killed it")
+        raise RuntimeError(f"{script} ended with {status}, though nobody stopped it")
     return False
 
 
-def contents(run):
-    """Returns all that a run must have in common with one that was not killed."""
-    held = compare_runs.contents(checkpoints.checkpoints(run)[-1])
-    held["loss.csv"] = (run / "loss.csv").read_text()
-    held["pretrain/loss.csv"] = (run / "pretrain/loss.csv").read_text()
-    held["dump.png"] = (run / "dump.png").read_bytes()
-    return held
-
-
-def kill_training(kills, chance):
-    """Kills gan.py again and again.
+def stop_training(name, preset, changes, kills, chance):
+    """Stops gan.py again and again.
 
     Returns:
-        The number of kills, how many of them hit a half-written checkpoint, and what was different
-        in the end.
+        The number of stops, and what is different in the end.
     """
-    changes = TINY | {
-        "dump_every": 1, "pretrain_batches": 20, "batches": BATCHES_PER_KILL * kills,
-        "keep_checkpoints": 3, "keep_every": 0}
-    begin = arguments(TINY) + ["name=starts"]
-    finish("gan.py", "ToyFaces", *begin, "batches=1")
-    starting = finish("gan.py", "ToyFaces", *begin, "batches=2")
-    seconds = finish("gan.py", "ToyFaces", "name=whole", *arguments(changes))
-    print(f"a run of {changes['batches']} batches takes {seconds:.0f} seconds, and {starting:.0f} "
-          "pass before its second batch", flush=True)
-    # On average a kill comes after half of this: three quarters of the run for all the kills.
+    whole, stopped = pathlib.Path(f"runs/{name}-whole"), pathlib.Path(f"runs/{name}-stopped")
+    command = ["gan.py", preset, *arguments(changes)]
+    starting = finish(*command, f"name={name}-starts", "batches=1")
+    seconds = finish(*command, f"name={whole.name}")
+    print(f"{name}: a run of {changes['batches']} batches takes {seconds:.0f} seconds, and one of "
+          f"a single batch {starting:.0f}", flush=True)
+    # On average a run is stopped after half of this: after three quarters of the batches in all.
     after_start = 1.5 * (seconds - starting) / kills
-    run = pathlib.Path("runs/killed")
-    half_written, done = 0, 0
+    done = 0
     while done < kills:
         if chance.random() < WHILE_STARTING:
             moment = chance.uniform(0, starting)
         else:
             moment = chance.uniform(starting, starting + after_start)
-        process = start("gan.py", "ToyFaces", "name=killed", *arguments(changes))
-        if not kill(process, moment):
-            print(f"the run has finished after {done} kills: give it more batches")
+        number = chance.choice(SIGNALS)
+        if not stop(number, moment, *command, f"name={stopped.name}"):
+            print(f"the run has finished after {done} stops: give it more batches")
             break
         done += 1
-        halves = list(run.glob("weights/.*.tmp")) + list(run.glob("pretrain/weights/.*.tmp"))
-        half_written += bool(halves)
-        found = checkpoints.checkpoints(run) or checkpoints.checkpoints(run / "pretrain")
-        newest = found[-1].name if found else "no checkpoint"
-        within = ", within a checkpoint" if halves else ""
-        print(f"kill {done} after {moment:.1f} s, at {newest}{within}", flush=True)
-    finish("gan.py", "ToyFaces", "name=killed", *arguments(changes))
-    different = compare_runs.differences(contents(pathlib.Path("runs/whole")), contents(run))
-    return done, half_written, different
+        found = (checkpoints.checkpoints(stopped)
+                 or checkpoints.checkpoints(stopped / "pretrain"))
+        newest = found[-1] if found else "no checkpoint"
+        print(f"{done}: {number.name} after {moment:.1f} s, at {newest}", flush=True)
+    finish(*command, f"name={stopped.name}")
+    different = compare_runs.differences(
+        checkpoints.checkpoints(whole)[-1], checkpoints.checkpoints(stopped)[-1])
+    if (whole / "dump.png").read_bytes() != (stopped / "dump.png").read_bytes():
+        different.append("dump.png")
+    return done, different
 
 
-def kill_data(kills, chance):
-    """Kills data.py again and again.
+def stop_data(kills, chance):
+    """Stops data.py again and again.
 
     Returns:
-        The number of kills, what the dataset holds otherwise in the end, and the names of the files
-        in its folder.
+        Whether the dataset is the same in the end, and the names of the files in its folder.
     """
     for label in "ab":
         os.makedirs(f"faces/{label}")
-        for index, image in enumerate(toyfaces.sample(2000, ord(label))[0]):
+        for index, image in enumerate(faces.sample(2000, ord(label))[0]):
             Image.fromarray(image).save(f"faces/{label}/{index}.png")
-    images = "images=faces/*/*.png"
-    seconds = finish("data.py", images, "data=whole/data.hdf5")
+    seconds = finish("data.py", "images=faces", "data=whole/data.hdf5")
     done = 0
     while done < kills:
-        process = start("data.py", images, "data=killed/data.hdf5")
-        if kill(process, chance.uniform(0, seconds)):
+        number = chance.choice(SIGNALS)
+        moment = chance.uniform(0, seconds)
+        if stop(number, moment, "data.py", "images=faces", "data=stopped/data.hdf5"):
             done += 1
         else:
-            shutil.rmtree("killed")  # it was finished: once more
-    finish("data.py", images, "data=killed/data.hdf5")
-    whole = compare_runs.contents(pathlib.Path("whole"))
-    killed = compare_runs.contents(pathlib.Path("killed"))
-    return done, compare_runs.differences(whole, killed), sorted(os.listdir("killed"))
+            shutil.rmtree("stopped")  # it was finished: once more
+    finish("data.py", "images=faces", "data=stopped/data.hdf5")
+    different = compare_runs.differences("whole/data.hdf5", "stopped/data.hdf5")
+    return different, sorted(os.listdir("stopped"))
 
 
-def main(kills=100, seed=0):
+def main(kills=50, wide=5, seed=0):
     chance = random.Random(seed)
+    runs = [("narrow", "ToyFaces", NARROW | {"batches": 30 * kills}, kills)]
+    if wide:
+        runs.append(("wide", "Args", WIDE | {"batches": 9 * wide}, wide))
+    is_equal = True
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        killed, different_data, files = kill_data(-(-kills // 5), chance)
-        print(f"data.py: {killed} kills; different from one without kills: "
-              f"{different_data or 'nothing'}; its folder holds {files}")
-        done, half_written, different = kill_training(kills, chance)
-        print(f"gan.py: {done} kills, {half_written} of them within a checkpoint; different from "
-              f"one without kills: {different or 'nothing'}")
-    return not different_data and not different and done == kills
+        different, files = stop_data(-(-kills // 5), chance)
+        is_equal &= not different
+        print(f"data.py, {-(-kills // 5)} stops: different from one that was not stopped: "
+              f"{different or 'nothing'}; its folder holds {files}", flush=True)
+        for name, preset, changes, count in runs:
+            done, different = stop_training(name, preset, changes, count, chance)
+            is_equal &= not different and done == count
+            print(f"{name}, {done} stops: different from one that was not stopped: "
+                  f"{different or 'nothing'}", flush=True)
+    return is_equal
 
 
 if __name__ == "__main__":
