@@ -1,9 +1,9 @@
 """Which tips help: trains the recipes of a table on equal data, batches and seeds, and scores them.
 
-    python tests/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours
-    python tests/bench_quality.py long data=data.hdf5 features=squeezenet.keras   # 20 minutes a run
-    python tests/bench_quality.py toys                                   # modes, on toy faces
-    python tests/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # wide: hours
+    python tests/bench/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours
+    python tests/bench/bench_quality.py long data=data.hdf5 features=squeezenet.keras   # 20 minutes a run
+    python tests/bench/bench_quality.py toys                                   # modes, on toy faces
+    python tests/bench/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # wide: hours
 
 Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped
 continues, and one that is complete only prints the table; table.csv has the scores of each seed.
