@@ -21,7 +21,7 @@ class Args:
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
-    crop = "center"  # to the shape of `image_shape`; squash distorts instead [forcecore 2]
+    crop = "center"  # cuts to the shape of image_shape; squash distorts instead [forcecore 2]
     dataset_size = 0  # number of images; 0 = all (10,000 toy faces or numbers, 2,000 toy scenes)
     conditional = False  # AC-GAN: D classifies, too; labels are folder names [ganhacks 12]
     test_fraction = 0.1  # share of the images kept from training, for the scores [guess]
@@ -55,15 +55,15 @@ class Args:
     warmup_batches = 0  # batches in which D learns alone: 0 [kmualim 2]; 20, 100 [forcecore]
     augment = "translation"  # of all images that D sees, "" = off; color, cutout too [Zhao 2020]
     instance_noise = 0.0  # standard deviation, on all images that D sees [kmualim 1]
-    instance_noise_batches = 0  # batches until it has faded to 0; 0 = never [ganhacks 13]
+    instance_noise_batches = 0  # batches until the noise has faded to 0; 0 = never [ganhacks 13]
     replay_size = 0  # earlier fakes in the replay buffer, 0 = off [ganhacks 8]
-    replay_fraction = 0.5  # share of them among the fakes that D sees [Shrivastava 2017]
+    replay_fraction = 0.5  # share of earlier fakes among D's fakes [Shrivastava 2017]
     swap_every = 0  # batches between swaps to an older G or D, 0 = off [ganhacks 8]
     swap_for = 5  # batches that a swap lasts: "a few iterations" [ganhacks 8]
     feature_matching = 0.0  # weight in G's loss, 0.0 = off; 100.0 [Salimans 2016 s3.1; scratch 3]
     gradient_penalty = 0.0  # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.02  # keeps D's gradients small, 0.0 = off [measured]; 10.0 [Mescheder 2018]
-    r1_every = 10  # batches from one R1 to the next, whose weight is multiplied by it [measured]
+    r1_every = 10  # R1 every 10th batch, with 10 times its weight; 1 = in each [measured]
 
     # ---- targets of D for cross_entropy and least_squares, drawn uniformly from (low, high)
     real_labels = (0.9, 0.9)  # one-sided [Salimans 2016; scratch 4]; (0.9, 1.0) [forcecore]
@@ -88,7 +88,7 @@ class Args:
     precision = "float32"  # mixed_bfloat16: a third faster on some CPUs [measured]; mixed_float16
     jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; other random numbers
     batches = 10000  # good faces by 1,500, better ones by 10,000 [forcecore; measured]
-    dump_every = 50  # batches of an epoch, at whose end grid and weights are saved; 10 [forcecore]
+    dump_every = 50  # batches per epoch; the grid and weights are saved after each; 10 [forcecore]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
     keep_every = 1000  # batches between checkpoints that are kept for good, 0 = none [guess]
     weights = ""  # a checkpoint whose networks a new run starts from; "" = none
@@ -104,7 +104,7 @@ class Args:
 class Cartoon(Args):
     """Photos to cartoons without pairs of them, a CartoonGAN: what its presets have in common.
 
-    Content and style weights are relative here: those of papers are only a start.
+    Content and style distances are relative here, so weights from papers are only a start.
     """
     network = "cartoon"
     generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
@@ -385,14 +385,14 @@ CHOICES = {
 }
 AUGMENT_POLICIES = ("color", "translation", "cutout")
 
-# Numbers are at least 0, unless they are named here.
+# All numbers must be at least 0. These have other bounds.
 AT_LEAST_1 = ("image_shape", "latent_dim", "generator_filters", "generator_extra_filters",
               "discriminator_filters", "kernel_size", "batch_size", "batches", "dump_every", "grid",
               "r1_every", "generate_count", "evaluate_count")
 AT_MOST_1 = ("label_flip", "replay_fraction")
 BELOW_1 = ("test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum")
 
-# {network: (preset, constants that the network ignores and that stay as in the preset)}
+# {network: (preset, constants that the network ignores: they must stay as in the preset)}
 IGNORED = {
     "keras_example": (KerasExample, (
         "conditional", "generator_extra_filters", "downsampling", "upsampling", "batch_norm",
@@ -403,7 +403,8 @@ IGNORED = {
         "spectral_norm", "flip", "augment")),
     "cartoon": (Cartoon, (
         "conditional", "generator_extra_filters", "downsampling", "batch_norm", "g_dropout",
-        "minibatch_kernels", "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
+        "minibatch_kernels", "d_updates", "warmup_batches", "replay_size", "feature_matching",
+        "gradient_penalty", "r1_weight")),
 }
 
 LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
@@ -416,8 +417,9 @@ def has_batch_norm_in_d(args):
 
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
-    (("network", "photos"), lambda a: (a.network == "cartoon") != bool(a.photos),
-     "only the network cartoon learns from photos", "Choose one of the Cartoon presets"),
+    (("network", "photos"),
+     lambda a: not (issubclass(a, Cartoon) == (a.network == "cartoon") == bool(a.photos)),
+     "only the Cartoon presets learn from photos", "Choose one of them"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
     (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
@@ -500,7 +502,8 @@ def check(args):
         preset, names = IGNORED[args.network]
         for name in names:
             if getattr(args, name) != getattr(preset, name):
-                raise ValueError(f"`{name}` has no effect on network={args.network}. Remove it. "
+                raise ValueError(f"`{name}` has no effect on network={args.network}. Leave it as "
+                                 f"in {preset.__name__}: {getattr(preset, name)!r}. "
                                  f"Received: {name}={getattr(args, name)!r}")
     for names, is_broken, reason, remedy in INCOMPATIBLE:
         if is_broken(args):
@@ -521,7 +524,7 @@ def _check_stages(args):
     if args.network == "even":
         return  # dense layers, of any number
     rows, columns, _ = args.image_shape
-    # The first layer of a CartoonGAN keeps the size.
+    # The first stage of a CartoonGAN keeps the size.
     stages = len(filters) - 1 if args.network == "cartoon" else len(filters)
     if rows % 2 ** stages == 0 and columns % 2 ** stages == 0:
         return
@@ -771,6 +774,8 @@ def run_script(main, args, verbs=(), errors=()):
         errors: exception classes to report in one line, beside ValueError and OSError.
     """
     script = os.path.basename(sys.argv[0])
+    if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
     try:
         main(args, verbs)
     except (ValueError, OSError, *errors) as error:

@@ -221,14 +221,17 @@ def _slices(total):
             print(f"{stop}/{total} images", end="\r", flush=True)
 
 
-def _append(file, name, images):
-    """Appends images to the dataset `name`, which grows."""
+def _append(args, file, name, images):
+    """Appends images, uint8 [count, *image_shape], to the dataset `name` of an HDF5 file."""
     images = np.asarray(images)
     free = shutil.disk_usage(os.path.dirname(file.filename) or ".").free
     if free < images.nbytes + RESERVED:
         raise OSError(errno.ENOSPC, "the disk is full")
+    shape = images.shape[1:]
+    if shape != args.image_shape:
+        raise ValueError(f"`image_shape` must be {shape} for images={args.images}. "
+                         f"Received: image_shape={args.image_shape}")
     if name not in file:
-        shape = images.shape[1:]
         file.create_dataset(name, (0, *shape), "uint8", maxshape=(None, *shape), chunks=(1, *shape))
     dataset = file[name]
     dataset.resize(len(dataset) + len(images), axis=0)
@@ -341,7 +344,7 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
             if len(labels) and labels[number] != labels[first[digest]]:
                 relabeled += 1
         if images:
-            _append(file, name, images)
+            _append(args, file, name, images)
     if not kept:
         constant = "images" if name == "faces" else name
         raise ValueError(f"`{constant}` matches no usable image: all of its files were skipped. "
@@ -434,13 +437,10 @@ def _write_arrays(args, file, images, labels):
 
 def _write_toyfaces(args, file):
     """Writes toy faces and their factors. The label is the hair color."""
-    if args.image_shape != (64, 64, 3):
-        raise ValueError("`image_shape` must be (64, 64, 3) for toy faces. "
-                         f"Received: image_shape={args.image_shape}")
     factors = []
     for start, stop in _slices(args.dataset_size or 10000):
         images, factors_of_slice = faces.sample(stop - start, args.seed, start)
-        _append(file, "faces", images)
+        _append(args, file, "faces", images)
         factors.extend(factors_of_slice)
     file["factors"] = factors
     _write_labels(file, file["factors"][:, 0], faces.FACTORS["hair_color"])
@@ -449,13 +449,13 @@ def _write_toyfaces(args, file):
 def _write_toyscenes(args, file):
     """Writes drawings of toy scenes."""
     for _, drawings in _paint_scenes(args, first=0):
-        _append(file, "faces", drawings)
+        _append(args, file, "faces", drawings)
 
 
 def _write_even(args, file):
     """Writes random even numbers as bits. Numbers repeat."""
-    _, bits, _ = args.image_shape
-    _append(file, "faces", numbers.sample(args.dataset_size or 10000, args.seed, bits))
+    bits = args.image_shape[1]
+    _append(args, file, "faces", numbers.sample(args.dataset_size or 10000, args.seed, bits))
 
 
 # Datasets that need no files of the user's own: {value of `images`: function(args, file)}.
@@ -759,24 +759,21 @@ def _write_photos(args, file):
     if args.photos == "toyscenes":
         first = args.dataset_size or 2000  # other scenes than the drawings that G learns from
         for photos_of_slice, drawings in _paint_scenes(args, first):
-            _append(file, "photos", photos_of_slice)
-            _append(file, "truths", drawings)
+            _append(args, file, "photos", photos_of_slice)
+            _append(args, file, "truths", drawings)
     else:
         read = functools.partial(read_image, image_shape=args.image_shape, crop=args.crop)
         _write_shuffled(args, file, "photos", _paths(args, "photos"), read)
     images = file["faces"]
     for start, stop in _slices(len(images)):
-        _append(file, "smoothed", [smooth_edges(image) for image in images[start:stop]])
+        _append(args, file, "smoothed", [smooth_edges(image) for image in images[start:stop]])
 
 
 def _paint_scenes(args, first):
     """Yields photos and drawings of toy scenes, from number `first` on, a slice at a time."""
-    rows, columns, channels = args.image_shape
-    if rows != columns or rows not in scenes.SIZES or channels != 3:
-        raise ValueError("`image_shape` must be (size, size, 3) for toy scenes, with a multiple of "
-                         f"16 from 32 to 512. Received: image_shape={args.image_shape}")
+    size = args.image_shape[0]
     for start, stop in _slices(args.dataset_size or 2000):
-        yield scenes.sample(stop - start, args.seed, first + start, rows)
+        yield scenes.sample(stop - start, args.seed, first + start, size)
 
 
 def smooth_edges(image):

@@ -51,7 +51,7 @@ CALLBACKS = (
 def pretrain_gen(args):
     """Trains the generator alone for `pretrain_batches`, in an autoencoder.
 
-    A generator that translates photos learns to keep their content instead. Writes
+    A generator that translates photos has no encoder, and learns to keep their content. Writes
     runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, weights.
 
     Args:
@@ -73,10 +73,10 @@ def pretrain_gen(args):
 
 
 def train_gan(args):
-    """Trains the GAN on `batches` batches in total, and fills runs/<name>.
+    """Trains the GAN until it has seen `batches` batches, and fills runs/<name>.
 
-    It starts from the newest checkpoint of the run, else from `weights`, else from the pretrained
-    generator, else from initial weights.
+    It starts from the first of these that exists: the newest checkpoint of the run, `weights`, the
+    pretrained generator. Otherwise from initial weights.
 
     Args:
         args: the constants, a class of args.py.
@@ -87,8 +87,8 @@ def train_gan(args):
     run = checkpoints.run_folder(args)
     pretrained = checkpoints.checkpoints(run / "pretrain")
     with checkpoints.open_run(args, run_record(args)) as folder:
-        # Names of layers are numbered from 0 again. TensorFlow orders some sums by names, and a run
-        # that resumes has not built a pretraining before.
+        # Numbers the names of layers from 0 again, as in a resumed run, which has built no
+        # pretraining: TensorFlow orders some sums by names.
         keras.utils.clear_session()
         with devices.strategy().scope():
             gan = models.build(args, len(class_names(args)))
@@ -106,10 +106,10 @@ def train_gan(args):
 
 
 def fit(args, model, folder, batches, callback_classes, hint=""):
-    """Trains `model` on `batches` batches in total. The callbacks write to `folder`.
+    """Trains `model` until it has seen `batches` batches. The callbacks write to `folder`.
 
-    If it has been trained on all of them already, a line says so, and ends with `hint`. A signal
-    ends the epoch early, saves it, and ends the process.
+    If it has seen them already, prints so, with `hint`. A signal ends the epoch early, saves it,
+    and ends the process.
     """
     start = int(model.batch.numpy())
     if start >= batches:
@@ -120,6 +120,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
     all_callbacks = [callback(args, folder) for callback in callback_classes]
     all_callbacks += [epochs, callbacks.Progress(batches)]
     batches_from_start = functools.partial(data.load, args, start)
+    # Both numbers are upper bounds: `Epochs` ends the epochs and the training.
     with epochs:
         model.fit(devices.distribute(batches_from_start), steps_per_epoch=args.dump_every,
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
@@ -153,10 +154,9 @@ def run_record(args):
 def generate(args):
     """Generates `generate_count` images, a grid of the first, and an interpolation.
 
-    The checkpoint of the run that `checkpoint` names is used, or the one in `weights`. Image number
-    k does not depend on `generate_count`. With classes, each class has a folder, and
-    `generate_class` chooses one of them. A network that translates photos translates those of
-    `generate_from`.
+    Uses the run's checkpoint that `checkpoint` names, or `weights`. The k-th image does not depend
+    on `generate_count`. With classes, each class has a folder, and `generate_class` chooses one. A
+    network that translates photos translates those in `generate_from`.
 
     Args:
         args: the constants, a class of args.py.
@@ -179,6 +179,7 @@ def generate(args):
     chosen = None
     if args.generate_class:
         chosen = [classes.index(args.generate_class)]
+    # Each row of the interpolation starts at a generated image, so `rows` of them are needed.
     row_starts, grid_images = [], []
     for numbers, z, labels, images in generate_images(args, sampler, max(count, rows), chosen):
         for index, number in enumerate(numbers):
@@ -193,7 +194,7 @@ def generate(args):
             data.save_png(images[index], target / f"{number:05d}.png")
     data.save_grid(np.stack(grid_images), folder / "grid.png", columns)
 
-    # Each row goes from its own z to that of the next row, the last one back to the first.
+    # Each row leads to the start of the next row, and the last row back to the first.
     fractions = np.arange(columns) / columns
     row_ends = row_starts[1:] + row_starts[:1]
     interpolated = []
@@ -265,10 +266,10 @@ def resume_constants(args):
     if not begun:
         return args
     if begun["preset"] not in constants.presets():
-        raise ValueError(f"{run} was begun with a preset that args.py does not have. Restore it, "
+        raise ValueError(f"{run} was begun with a preset that is not in args.py. Restore it, "
                          f"or choose another `name`. Received: {begun['preset']}")
     if constants.preset_name(args) not in ("Args", begun["preset"]):
-        return args  # another preset was named: its constants will be compared with the run's
+        return args  # another preset is named: `check_record` will list the differences
     given = constants.overrides(args)
     remembered = {}
     for name, value in begun["overrides"].items():
@@ -282,7 +283,7 @@ def resume_constants(args):
 
 
 def choose_data(args):
-    """Returns `args`, on toy faces if there is nothing to train on and nothing was named."""
+    """Returns `args`, with toy faces as data if there are no images and none were named."""
     has_data = (os.path.exists(args.data) or args.images in data.EMBEDDED
                 or data.find_files(args.images))
     is_default = args.images == constants.Args.images and args.data == constants.Args.data
@@ -329,22 +330,22 @@ def prepare_data(args):
 
 
 def check_verbs(args, verbs):
-    """Raises errors of `generate` and `evaluate` now, if they come after hours of training."""
+    """Raises errors of `generate` and `evaluate` now rather than after hours of training."""
     if "generate" in verbs and args.photos:
         data.photos_to_translate(args)
     if "generate" in verbs and "train_gan" in verbs:
         checkpoints.check_generate_class(args, class_names(args))
-    if "evaluate" in verbs:
+    if "evaluate" in verbs and "train_gan" in verbs:
         scores.check(args)
 
 
 def main(args, verbs=()):
-    """Runs the verbs in the order given. Without any it pretrains, if asked to, and trains."""
+    """Runs the verbs in order. The default is to pretrain, if `pretrain_batches` > 0, and train."""
     trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
     devices.fix_order_of_sums()
     args = resume_constants(args)
     is_new = not checkpoints.read_record(checkpoints.run_folder(args))
-    if is_new and (trains or not args.weights):
+    if is_new and (trains or not args.weights):  # sampling from `weights` needs no data
         args = resume_constants(choose_data(args))  # toy faces have a run folder of their own
     constants.check(args)
     for warning in constants.warnings(args):

@@ -1,12 +1,13 @@
 """Builds the networks and training steps that the constants name.
 
 Keras is imported by the functions, so that data.py, which imports models.toys, starts fast. What
-TensorFlow reads from the environment when it is imported is set here.
+Keras, TensorFlow and HDF5 read from the environment when they are imported is set here.
 """
 import contextlib
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")      # some file systems have no locks
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")           # hide TensorFlow's start-up messages
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")   # take GPU memory only as needed
 # TensorFlow leaves oneDNN off on CPUs without AVX-512. On an AVX2 CPU a step of the default

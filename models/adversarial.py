@@ -54,7 +54,7 @@ class GAN(keras.Model):
         if args.feature_matching:
             self.features = keras.Model(
                 discriminator.input, discriminator.get_layer("features").output)
-        self.every = {"r1": args.r1_every}  # of the terms that not every batch has
+        self.every = {"r1": args.r1_every}  # {term: computed every so many batches}; others in each
         names = (*self.term_names, "d_gradient_norm", "g_gradient_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # all parts are built: without this Keras refuses to save and distribute
@@ -105,8 +105,8 @@ class GAN(keras.Model):
             self.d_optimizer, d_tape, d_loss, self.discriminator.trainable_variables)
 
         # (2) Update G: maximize log D(G(z)).
-        # G's tape goes on recording. The scope discards changes of D's state, such as its moving
-        # averages.
+        # G's tape resumes recording. The scope discards what this pass changes in D, such as the
+        # moving averages of batch norm.
         with g_tape, keras.StatelessScope():
             g_terms = self.g_terms(real, real_view, fake, inputs, labels)
             g_loss = weighted_sum(g_terms)
@@ -118,7 +118,8 @@ class GAN(keras.Model):
         """Returns the terms of D's loss: [(name, weight, value)].
 
         Real and fake images pass D in separate batches, as batch norm must not mix them
-        [ganhacks 4]. D minimizes the mean of its losses on both [scratch 1].
+        [ganhacks 4]. D minimizes the mean of both losses [scratch 1]: hence the factor 0.5 in all
+        weights.
 
         Args:
             real_view, fake_view: images as D sees them, float32 [batch, rows, columns, channels].
@@ -127,19 +128,20 @@ class GAN(keras.Model):
         return self.d_terms_on_real(real_view, labels) + self.d_terms_on_fake(real_view, fake_view)
 
     def d_terms_on_real(self, real_view, labels):
+        """Returns the terms that need real images alone. See `d_terms`."""
         args, d = self.args, self.discriminator
         logits = d(real_view, training=True)
         targets = self.sample_targets(
             Purpose.REAL_LABELS, logits, args.real_labels, args.fake_labels)
         terms = [("d_loss_real", 0.5, self.d_loss_real(self.image_logits(logits), targets))]
         if self.classes:
-            # On real images alone: on fakes D would learn to recognize the class that G was asked
-            # for [keras.io].
+            # Not on fakes: D would learn to recognize what G makes for a class, right or wrong
+            # [keras.io].
             class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
             terms.append(("d_loss_class", 0.5, class_loss))
         if args.r1_weight:
-            # Not in each batch: its second derivatives are costly, and D changes little from batch
-            # to batch [Karras 2019 appendix B].
+            # Every `r1_every` batches, with a weight that makes up for it: second derivatives are
+            # costly, and D changes little from batch to batch [Karras 2019 appendix B].
             if args.r1_every == 1:
                 penalty = losses.r1(d, real_view)
             else:
@@ -148,6 +150,7 @@ class GAN(keras.Model):
         return terms
 
     def d_terms_on_fake(self, real_view, fake_view):
+        """Returns the terms that need fakes. See `d_terms`."""
         args, d = self.args, self.discriminator
         logits = d(fake_view, training=True)
         targets = self.sample_targets(
@@ -199,19 +202,23 @@ class GAN(keras.Model):
         return names
 
     def update(self, optimizer, tape, loss, variables):
-        """Applies the gradients of a loss to variables, and returns their Euclidean norm."""
+        """Applies the gradients of a loss to variables, and returns their Euclidean norm.
+
+        Both networks are updated here: `optimizer is self.d_optimizer` tells which. In float16 the
+        loss and its gradients are scaled; `optimizer.apply` removes the scale.
+        """
         with tape:
             scaled_loss = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, variables)
         norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
         devices.apply(optimizer, gradients, variables)
-        return tf.where(tf.math.is_finite(norm), norm, 0.0)  # float16 skips an overflow
+        return tf.where(tf.math.is_finite(norm), norm, 0.0)  # after an overflow of float16
 
     def finish_step(self, terms, d_norm, g_norm):
         """Updates the averaged generator, the number of batches and the means; returns the means.
         """
         for name, _, value in terms:
-            weight = tf.cast(self.is_due(name), "float32")
+            weight = tf.cast(self.is_due(name), "float32")  # the mean skips batches without it
             self.means[name].update_state(value, sample_weight=weight)
         self.means["d_gradient_norm"].update_state(d_norm)
         self.means["g_gradient_norm"].update_state(g_norm)
@@ -223,7 +230,7 @@ class GAN(keras.Model):
     # ---- parts of the step
 
     def unpack(self, batch):
-        """Returns real images, their labels or None, and G's inputs."""
+        """Returns a batch's real images, their labels or None, and newly sampled inputs of G."""
         if self.classes:
             real, labels = batch
         else:
@@ -231,7 +238,10 @@ class GAN(keras.Model):
         return real, labels, self.sample_z(tf.shape(real)[0], labels=labels)
 
     def fakes_to_judge(self, fake, batch):
-        """Returns the fakes for D's update, some of them earlier ones if there is a buffer."""
+        """Returns the fakes for D's update, some from the replay buffer if there is one.
+
+        A subclass may take others from `batch`, what `train_step` received.
+        """
         if not self.replay:
             return fake
         return self.replay.mix(
@@ -256,7 +266,7 @@ class GAN(keras.Model):
         return images
 
     def image_logits(self, logits):
-        """Returns D's logits of images, or of their patches, without the logits of classes."""
+        """Returns the real-or-fake logits, of images or of their patches, without the classes'."""
         if self.classes:
             logits = logits[:, :1]
         return tf.cast(logits, "float32")
@@ -267,7 +277,7 @@ class GAN(keras.Model):
             limits, tf.shape(logits)[0], self.seed(purpose), others, self.args.label_flip)
 
     def is_due(self, name):
-        """Returns whether the current batch has a term."""
+        """Returns whether a term is computed in the current batch, a bool tensor."""
         return (tf.convert_to_tensor(self.batch) + 1) % self.every.get(name, 1) == 0
 
     # ---- sampling

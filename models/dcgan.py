@@ -27,9 +27,8 @@ def build_generator(args, classes=0):
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
     first_filters, *other_filters = args.generator_filters
-    z = x = keras.Input([args.latent_dim + classes], name="z")
-    if classes:
-        x = _embed_class(z, args)
+    z = keras.Input([args.latent_dim + classes], name="z")
+    x = _embed_class(z, args) if classes else z
     x = layers.Reshape([1, 1, -1])(x)
     # A transposed convolution of a single pixel is a dense layer with an image as its output.
     x = layers.Conv2DTranspose(
@@ -62,7 +61,7 @@ def build_discriminator(args, classes=0):
 
 
 def build_encoder(args, classes=0):
-    """Builds the encoder of the pretraining: D's layers, then G's input in [-1, 1] [forcecore]."""
+    """Builds the pretraining's encoder, which maps images to z in [-1, 1], with D's layers."""
     images = keras.Input(args.image_shape, name="images")
     head = layers.Dense(
         args.latent_dim + classes, activation="tanh", kernel_initializer=initializer(args))
@@ -99,7 +98,10 @@ def _embed_class(z, args):
 
 
 def _convolutions(images, args):
-    """Returns the features of the convolutions that D and the encoder have in common."""
+    """Applies the convolutions that D and the encoder share. Returns features [batch, features].
+
+    Feature matching finds the last layer by its name.
+    """
     first_filters, *other_filters = args.discriminator_filters
     # No batch norm on the first layer: D must see the colors of an image [Radford 2015 s3].
     x = _downsample(images, args, first_filters)
@@ -111,7 +113,9 @@ def _convolutions(images, args):
 
 
 def _downsample(x, args, filters):
-    """Halves rows and columns. Max pooling is here for comparison: sparse gradients [ganhacks 5].
+    """Halves rows and columns.
+
+    Max pooling is here for comparison only: its gradients are sparse [ganhacks 5].
     """
     stride = 2 if args.downsampling == "stride" else 1
     convolution = layers.Conv2D(

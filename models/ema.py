@@ -27,16 +27,16 @@ def update(average, generator, decay, batch):
     """
     batch = tf.cast(batch, "float32")
     decay = tf.minimum(decay, (1 + batch) / (10 + batch))
-    averaged_weights = average.trainable_variables
-    for averaged, weight in zip(averaged_weights, generator.trainable_variables, strict=True):
+    pairs = zip(average.trainable_variables, generator.trainable_variables, strict=True)
+    for averaged, weight in pairs:
         averaged.assign(weight + decay * (averaged - weight))
 
 
 def update_batch_norm(average, z):
-    """Sets the batch-norm statistics of the averaged generator to those of its images of `z`.
+    """Sets the averaged generator's batch-norm statistics to those of one batch, `z`.
 
-    Its moving averages follow no training. With a momentum of 0 they become the statistics of one
-    batch. The seeds of dropout that is active in G do not change.
+    It is not trained, so nothing else updates its moving mean and variance. A momentum of 0
+    replaces them by the batch's. The seeds of G's dropout are set back.
 
     Args:
         average: the averaged generator, from `copy`.

@@ -1,10 +1,9 @@
-"""Networks that extract features: for scores, and for losses of content and style."""
+"""Networks that extract features of images, to compare images by."""
 import pathlib
 import typing
 
 import keras
 import numpy as np
-
 
 RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [guess]
 RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]
@@ -23,6 +22,11 @@ class Features(typing.NamedTuple):
     images: np.ndarray
     features: np.ndarray
     classes: np.ndarray | None
+
+    def take(self, rows):
+        """Returns the Features of some of the images."""
+        classes = None if self.classes is None else self.classes[rows]
+        return Features(self.images[rows], self.features[rows], classes)
 
 
 def feature_network(name):
@@ -47,9 +51,7 @@ def feature_network(name):
     if name == "inception":
         return _imagenet_network(name, keras.applications.InceptionV3, 299)
     if name == "random":
-        network = _random_network()
-        means = [keras.layers.GlobalAveragePooling2D()(maps) for maps in network.outputs]
-        return keras.Model(network.inputs, keras.layers.Concatenate()(means))
+        return _random_network()
     if not name.endswith(".keras") or not pathlib.Path(name).is_file():
         raise FileNotFoundError(
             "`features` must be mobilenet, inception, random, classifier, or an existing .keras "
@@ -75,6 +77,39 @@ def _imagenet_network(name, application, size):
     resizing = keras.layers.Resizing(size, size, interpolation="bilinear", antialias=True)
     rescaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
     return keras.Model(images, network(rescaling(resizing(images))))
+
+
+def _random_network():
+    """Builds a network of random filters, at several scales of the image.
+
+    The statistics of such filters describe textures nearly as well as those of networks that were
+    trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. The filters have fixed
+    seeds: they are always the same.
+
+    Returns:
+        A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> features [batch, 96], the
+        means over places of the layers scale1, scale2 and scale4.
+    """
+    images = keras.Input([None, None, 3])
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
+    means = []
+    for scale in RANDOM_SCALES:
+        convolution = keras.layers.Conv2D(
+            RANDOM_FILTERS, RANDOM_SIZE, activation="relu", name=f"scale{scale}",
+            kernel_initializer=keras.initializers.Orthogonal(seed=scale))
+        maps = convolution(keras.layers.AveragePooling2D(scale)(x))
+        means.append(keras.layers.GlobalAveragePooling2D()(maps))
+    return keras.Model(images, keras.layers.Concatenate()(means))
+
+
+def _load_network(path):
+    try:
+        # In safe mode no code from the file is run.
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises errors of many types on a broken file
+        raise ValueError(
+            "`features`, or `content_features` and `style_features`, must name .keras files that "
+            f"Keras can load. Received: {path}. {error}") from None
 
 
 def train_classifier(images, labels, sizes, batches=3000, batch_size=64):
@@ -141,35 +176,3 @@ def extract_features(network, images, batch_size=64, verbose=0):
     if len(outputs) > 1:
         classes = np.stack([logits.argmax(axis=1) for logits in outputs[1:]], axis=1)
     return Features(images, np.float64(features), classes)
-
-
-def _load_network(path):
-    try:
-        # In safe mode no code from the file is run.
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises errors of many types on a broken file
-        raise ValueError(
-            "`features`, or `content_features` and `style_features`, must name .keras files that "
-            f"Keras can load. Received: {path}. {error}") from None
-
-
-def _random_network():
-    """Builds a network of one layer of random filters, at several scales of the image.
-
-    The statistics of such filters describe textures nearly as well as those of networks that were
-    trained on millions of photos [Ustyuzhaninov 2016, arXiv:1606.00021]. So a style loss needs
-    neither a download nor labels. The filters have a fixed seed: they are always the same.
-
-    Returns:
-        A keras.Model: images [batch, rows, columns, 3] in [0, 255] -> the feature maps of its
-        layers scale1, scale2 and scale4.
-    """
-    images = keras.Input([None, None, 3])
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
-    maps = []
-    for scale in RANDOM_SCALES:
-        convolution = keras.layers.Conv2D(
-            RANDOM_FILTERS, RANDOM_SIZE, activation="relu", name=f"scale{scale}",
-            kernel_initializer=keras.initializers.Orthogonal(seed=scale))
-        maps.append(convolution(keras.layers.AveragePooling2D(scale)(x)))
-    return keras.Model(images, maps)

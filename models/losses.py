@@ -1,8 +1,8 @@
 """The losses of both networks, and their targets. A loss is a scalar, the mean over the batch.
 
 Adversarial losses take logits, [batch, 1] or [batch, patches]. A sigmoid followed by a
-cross-entropy saturates at -log(1e-7) = 16.1, the "loss stuck at 16" of old tutorials. D's loss has
-two parts, as real and fake images pass D in batches of their own [ganhacks 4].
+cross-entropy saturates at -log(1e-7) = 16.1, the "loss stuck at 16" of old tutorials. D has one
+loss for real images and one for fakes, which pass D in separate batches [ganhacks 4].
 """
 import math
 
@@ -20,8 +20,8 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
         limits: (low, high), the range of the uniform distribution.
         count: number of targets.
         seed: int tensor [2].
-        others: the range of the other kind of images, used with probability `flip`.
-        flip: probability in [0, 1].
+        others: the range to sample from instead if a target is flipped.
+        flip: probability that a target is flipped, in [0, 1].
 
     Returns:
         float32 tensor [count, 1].
@@ -38,7 +38,7 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
 
 
 def label_entropy(limits, others, flip):
-    """Returns the minimum of the cross-entropy for such targets, in nats: their mean's entropy."""
+    """Returns the lowest cross-entropy that such targets allow, in nats: their mean's entropy."""
     mean = (1 - flip) * sum(limits) / 2 + flip * sum(others) / 2
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)
 
@@ -48,7 +48,7 @@ def label_entropy(limits, others, flip):
 
 def cross_entropy(logits, targets):
     """Returns the mean binary cross-entropy, in nats [Goodfellow 2014]."""
-    targets = targets + tf.zeros_like(logits)
+    targets = targets + tf.zeros_like(logits)  # to the shape of the logits
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
 
 
@@ -63,22 +63,22 @@ def squared_error(logits, targets):
 
 
 def hinge_real(logits, targets):
-    """Returns the hinge loss of D on real images [Lim 2017, arXiv:1705.02894]. No targets."""
+    """Returns the hinge loss of D on real images [Lim 2017, arXiv:1705.02894]; ignores targets."""
     return tf.reduce_mean(tf.nn.relu(1 - logits))
 
 
 def hinge_fake(logits, targets):
-    """Returns the hinge loss of D on fakes [Lim 2017, arXiv:1705.02894]. No targets."""
+    """Returns the hinge loss of D on fakes [Lim 2017, arXiv:1705.02894]; ignores targets."""
     return tf.reduce_mean(tf.nn.relu(1 + logits))
 
 
 def mean_logit(logits, targets):
-    """Returns the mean logit: the Wasserstein critic on fakes. No targets."""
+    """Returns the mean logit: the Wasserstein critic's loss on fakes; ignores targets."""
     return tf.reduce_mean(logits)
 
 
 def negative_mean_logit(logits, targets):
-    """Returns minus the mean logit, which raises D's logits. No targets."""
+    """Returns minus the mean logit: to minimize it raises D's logits; ignores targets."""
     return -tf.reduce_mean(logits)
 
 
@@ -116,10 +116,10 @@ def r1(discriminator, real):
 
 
 def r1_now_and_then(discriminator, real, is_due):
-    """Returns `r1` where `is_due`, a bool tensor, else 0, without computing it.
+    """Returns `r1` if `is_due`, a bool tensor, else 0 without computing it.
 
-    Its gradients are computed in the branch that computes R1. TensorFlow would differentiate a
-    tf.cond in an order that depends on Python's string hashes, so that two equal runs differ.
+    The gradients for D's weights are computed within the tf.cond. TensorFlow would differentiate
+    through it in an order that depends on Python's string hashes, so that two equal runs differ.
     """
     weights = [weight.value for weight in discriminator.trainable_variables]
 

@@ -10,10 +10,10 @@ class WarmUp(GAN):
     """A GAN in which D learns alone in the first `warmup_batches` [forcecore]."""
 
     def update(self, optimizer, tape, loss, variables):
-        """Applies gradients as `GAN.update` does. In the warm-up those of G become 0.
+        """Applies gradients as `GAN.update` does, but G's are 0 in the warm-up.
 
-        Then G stays as it is, and so do the moments of its optimizer. The optimizer's step count
-        is set back.
+        An update with gradients of 0 leaves G as it is, and Adam's moments at 0. The optimizer's
+        step count is set back.
         """
         if optimizer is self.d_optimizer:
             return super().update(optimizer, tape, loss, variables)
@@ -27,9 +27,10 @@ class WarmUp(GAN):
 
 
 class Forcecore(WarmUp):
-    """The original's step: D is updated twice, and with its defect G's update trains D too.
+    """The original's step: two updates of D, on real images and on fakes, then one of G.
 
-    Its stack of G and D had been compiled before D was frozen, so `g_step_moves_d`.
+    With `g_step_moves_d`, G's update trains D too: the original compiled the stack of G and D
+    before it froze D.
     """
 
     @property
@@ -49,7 +50,8 @@ class Forcecore(WarmUp):
         real_view = self.view(real, Purpose.REAL_VIEW)
         fake_view = self.view(self.fakes_to_judge(fake, batch), Purpose.FAKE_VIEW)
 
-        # The terms have weights of .5, for a mean over both parts. Here each part is a whole loss.
+        # The terms have weights of .5, for the mean of both parts. Here each part is a loss of its
+        # own.
         with tf.GradientTape() as real_tape:
             real_terms = self.d_terms_on_real(real_view, labels)
             real_loss = 2.0 * weighted_sum(real_terms)

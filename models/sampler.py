@@ -1,4 +1,4 @@
-"""Sampling: what a trained generator is used for, without a discriminator."""
+"""Sampling from a trained generator, without a discriminator."""
 import keras
 import tensorflow as tf
 
@@ -43,8 +43,8 @@ class Sampler:
     def sample(self, z, batch=0):
         """Returns the images of z: float32 [count, *image_shape] in [-1, 1].
 
-        Nothing that training depends on changes. Dropout that is active in G drops differently in
-        each `batch`.
+        Changes no state, so training is not affected. If G has dropout that is active when
+        sampling, `batch`, an int, selects its random numbers.
         """
         states = randomness.seed_states([self.generator])
         moved = [(state, state + tf.constant([0, batch], state.dtype)) for state in states]

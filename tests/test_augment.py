@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from models import augment
 
-IMAGES = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3))).repeat(40, 0)
+IMAGES = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 3))).repeat(20, 0)
 
 
 def test_color_shifts_brightness_and_scales_contrast():

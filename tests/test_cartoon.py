@@ -5,10 +5,10 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
-from models import toyscenes
 from models.cartoon import features, losses, networks, restoration
 from models.cartoon.features import FeatureMaps
 from models.randomness import Purpose
+from models.toys import scenes
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, [2, 16, 16, 3]).astype("float32")
 
@@ -254,8 +254,8 @@ def test_a_shift_moves_all_images_alike_and_invents_no_pixels():
 
 
 def test_random_features_tell_drawings_from_photos_by_their_style():
-    photos, drawings = toyscenes.sample(24)
-    _, others = toyscenes.sample(24, start=24)
+    photos, drawings = scenes.sample(24)
+    _, others = scenes.sample(24, start=24)
     maps_of = FeatureMaps({"style_features": "random"})
 
     def style_distance(images):
@@ -287,7 +287,7 @@ def test_the_border_stays_in_the_middle_of_a_removed_line():
 
 
 def test_degraded_cartoons_are_more_like_photos():
-    photos, drawings = toyscenes.sample(24)
+    photos, drawings = scenes.sample(24)
     drawings = np.float32(drawings / 127.5 - 1)
     degraded = restoration.degrade(drawings, [0, 1]).numpy()
     photos = np.float32(photos / 127.5 - 1)
@@ -376,10 +376,11 @@ def test_feature_networks_are_float32_and_not_saved(small, build):
     assert not any(id(weight) in saved for weight in model.feature_maps.networks[0].weights)
 
 
+@pytest.mark.slow
 def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
     monkeypatch.setattr(networks, "U_NET_BLOCKS", 1)
-    photos, _ = toyscenes.sample(4, size=32)
-    _, drawings = toyscenes.sample(4, start=4, size=32)
+    photos, _ = scenes.sample(4, size=32)
+    _, drawings = scenes.sample(4, start=4, size=32)
     batch = tuple(images / np.float32(127.5) - 1 for images in (drawings, photos, drawings))
     args = override(
         Cartoon64, image_shape=(32, 32, 3), generator_filters=(4, 8),
@@ -394,6 +395,7 @@ def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
     assert distances[-1] < 0.8 * distances[0], distances
 
 
+@pytest.mark.slow
 def test_pretraining_reduces_the_content_distance_without_d(small):
     pretraining = models.build_pretraining(small(pretrain_learning_rate=3e-3))
     step = tf.function(pretraining.train_step)

@@ -1,4 +1,4 @@
-"""models/losses.py: targets, losses, penalties and feature matching, against values by hand."""
+"""models/losses.py: losses, targets, penalties and feature matching, against values by hand."""
 import keras
 import numpy as np
 import pytest
@@ -10,44 +10,8 @@ LOGITS = tf.constant([[-2.0], [1.0]])
 TARGETS = tf.constant([[0.5], [1.0]])
 
 
-# ---- targets
-
-def test_targets_are_uniform_between_their_limits():
-    soft = losses.sample_targets((0.7, 1.2), 10000, [0, 0]).numpy()
-    assert soft.shape == (10000, 1)
-    assert 0.7 <= soft.min() < 0.71 and 1.19 < soft.max() < 1.2
-    assert soft.mean() == pytest.approx(0.95, abs=0.01)
-
-
-def test_targets_of_equal_limits_are_constant():
-    constant = losses.sample_targets((0.9, 0.9), 10, [0, 0]).numpy()
-    assert set(constant.flat) == {np.float32(0.9)}
-
-
-def test_flipped_targets_are_those_of_the_other_kind():
-    targets = losses.sample_targets(
-        (0.9, 1.0), 10000, [0, 0], others=(0.0, 0.1), flip=0.25).numpy()
-    is_flipped = targets < 0.5
-    assert is_flipped.mean() == pytest.approx(0.25, abs=0.02)
-    assert targets[is_flipped].max() <= 0.1
-    assert targets[~is_flipped].min() >= 0.9
-    assert targets[is_flipped].std() == pytest.approx(0.1 / 12 ** 0.5, rel=0.1)
-    always = losses.sample_targets(
-        (0.9, 1.0), 100, [0, 0], others=(0.0, 0.1), flip=1.0).numpy()
-    assert always.max() <= 0.1
-
-
-@pytest.mark.parametrize("limits, others, flip, entropy", [
-    ((0.9, 0.9), (0.0, 0.0), 0.0, 0.325083),
-    ((0.8, 1.0), (0.0, 0.0), 0.0, 0.325083),
-    ((1.0, 1.0), (0.0, 0.0), 0.0, 0.0),
-    ((1.0, 1.0), (0.0, 0.0), 0.5, np.log(2)),
-])
-def test_label_entropy_is_that_of_the_mean_target(limits, others, flip, entropy):
-    assert losses.label_entropy(limits, others, flip) == pytest.approx(entropy, abs=1e-6)
-
-
 # ---- losses
+
 
 def test_cross_entropy_by_hand():
     assert float(losses.cross_entropy(tf.constant([[0.0]]), 0.9)) == pytest.approx(np.log(2))
@@ -97,7 +61,45 @@ def test_class_cross_entropy_by_hand():
     assert float(loss) == pytest.approx(-(np.log(0.5) + np.log(0.8)) / 2)
 
 
+# ---- targets
+
+
+def test_targets_are_uniform_between_their_limits():
+    soft = losses.sample_targets((0.7, 1.2), 10000, [0, 0]).numpy()
+    assert soft.shape == (10000, 1)
+    assert 0.7 <= soft.min() < 0.71 and 1.19 < soft.max() < 1.2
+    assert soft.mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_targets_of_equal_limits_are_constant():
+    constant = losses.sample_targets((0.9, 0.9), 10, [0, 0]).numpy()
+    assert set(constant.flat) == {np.float32(0.9)}
+
+
+def test_flipped_targets_are_those_of_the_other_kind():
+    targets = losses.sample_targets(
+        (0.9, 1.0), 10000, [0, 0], others=(0.0, 0.1), flip=0.25).numpy()
+    is_flipped = targets < 0.5
+    assert is_flipped.mean() == pytest.approx(0.25, abs=0.02)
+    assert targets[is_flipped].max() <= 0.1
+    assert targets[~is_flipped].min() >= 0.9
+    assert targets[is_flipped].std() == pytest.approx(0.1 / 12 ** 0.5, rel=0.1)
+    always = losses.sample_targets(
+        (0.9, 1.0), 100, [0, 0], others=(0.0, 0.1), flip=1.0).numpy()
+    assert always.max() <= 0.1
+
+
+@pytest.mark.parametrize("limits, others, flip, entropy", [
+    ((0.8, 1.0), (0.0, 0.0), 0.0, 0.325083),
+    ((1.0, 1.0), (0.0, 0.0), 0.0, 0.0),
+    ((1.0, 1.0), (0.0, 0.0), 0.5, np.log(2)),
+])
+def test_label_entropy_is_the_entropy_of_the_mean_target(limits, others, flip, entropy):
+    assert losses.label_entropy(limits, others, flip) == pytest.approx(entropy, abs=1e-6)
+
+
 # ---- penalties
+
 
 class LinearDiscriminator(keras.Model):
     """D(x) = 3 times one value of x and 4 times another: its gradient norm is 5. It has a class."""
@@ -112,6 +114,31 @@ IMAGES = tf.constant(np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 4, 4
 
 def test_r1_by_hand():
     assert float(losses.r1(LinearDiscriminator(), IMAGES)) == pytest.approx(5 ** 2 / 2)
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_r1_now_and_then_has_the_gradients_of_r1_where_it_is_due(is_due):
+    """In a graph, where it is a tf.cond, its gradients are computed within the branch."""
+    keras.utils.set_random_seed(0)
+    discriminator = keras.Sequential([
+        keras.Input([4, 4, 3]), keras.layers.Conv2D(5, 3, activation="tanh"),
+        keras.layers.Flatten(), keras.layers.Dense(1)])
+
+    def loss_and_gradients(penalty):
+        with tf.GradientTape() as tape:
+            loss = 3 * penalty()
+        return loss, tape.gradient(loss, discriminator.trainable_variables)
+
+    @tf.function
+    def lazy(is_due):
+        return loss_and_gradients(lambda: losses.r1_now_and_then(discriminator, IMAGES, is_due))
+
+    loss, gradients = lazy(tf.constant(is_due))
+    expected_loss, expected = loss_and_gradients(lambda: losses.r1(discriminator, IMAGES))
+    expected[-1] = tf.zeros([1])  # R1 does not depend on the last bias
+    assert float(loss) == pytest.approx(is_due * float(expected_loss))
+    for one, other in zip(gradients, expected, strict=True):
+        assert one.numpy() == pytest.approx(is_due * other.numpy(), abs=1e-6)
 
 
 def test_gradient_penalty_by_hand():
@@ -143,6 +170,7 @@ def test_gradient_penalty_of_a_constant_discriminator_has_a_finite_gradient():
 
 
 # ---- feature matching
+
 
 def test_feature_distance_by_hand():
     real, fake = np.float32([[1, 0], [3, 2]]), np.float32([[0, 0], [0, 2]])

@@ -48,6 +48,13 @@ def execute(name, folder):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_was_executed_without_errors(name):
+    for cell in cells_of(name):
+        assert cell["execution_count"]
+        assert all(output["output_type"] != "error" for output in cell["outputs"])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_uses_modules_and_functions_that_exist(name):
     tree = ast.parse(code_of(name))
     imported = {}

@@ -1,12 +1,12 @@
 import json
 import os
 import pathlib
+import types
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from fake_gan import FakeGAN
 from PIL import Image
 
 import args as constants
@@ -62,7 +62,7 @@ def run(many_toys, scored, monkeypatch):
     loaded = []
 
     def load_generator(sampler, path):
-        loaded.append(checkpoints.batch_of(path))
+        loaded.append(path.name)
         sampler.brightness = int(path.read_text())
 
     monkeypatch.setattr(models, "build_sampler", lambda *arguments: FakeSampler())
@@ -89,14 +89,14 @@ def evaluate(args):
 def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, capsys):
     found = evaluate(scored())
     assert list(found) == ["real", "000004", "000008"]
-    assert run == [4, 8]
+    assert run == ["000004.weights.h5", "000008.weights.h5"]
     assert found == scores.read_scores(RUN)
     distances = [found[label]["fd_colors_20"] for label in ("real", "000004", "000008")]
     assert distances == sorted(distances)
     printed = capsys.readouterr().out
-    assert "2 checkpoints to score, 160 images, about 0.7 minutes" in printed
+    assert "2 checkpoints to score, 160 images, about 0." in printed
     assert "000004: fd_colors_20" in printed and "(real " in printed
-    assert f"{RUN}/weights/000004.weights.h5 has the lowest kid_colors_20" in printed
+    assert f"kid_colors_20 in {RUN}/scores.csv: {RUN}/weights/000004.weights.h5" in printed
     assert Image.open(RUN / "neighbours.png").size == (8 * 64, 4 * 64)  # 16 pairs, four a row
 
 
@@ -110,13 +110,20 @@ def test_nothing_is_loaded_where_all_is_scored(run, scored, monkeypatch, capsys)
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_weights_of_any_name_are_scored(run, scored):
+    (RUN / "weights/000006.weights.h5").rename("mine.weights.h5")
+    found = evaluate(scored(weights="mine.weights.h5"))
+    assert list(found) == ["real", "mine"]
+    assert found["mine"]["fd_colors_20"] > found["real"]["fd_colors_20"]
+
+
 def test_scores_that_exist_stay_and_those_of_other_counts_are_added(run, scored):
     evaluate(scored())
     (RUN / "weights/000008.weights.h5").rename(RUN / "weights/000012.weights.h5")
     changed = (RUN / "scores.csv").read_text().replace("\n000004,", "\n000004,1234")
     (RUN / "scores.csv").write_text(changed)
     found = evaluate(scored())
-    assert run == [4, 8, 12]
+    assert run[2:] == ["000012.weights.h5"]
     assert found["000004"]["fd_colors_20"] > 1e6
     both = evaluate(scored(evaluate_count=30))["000004"]
     assert len(both) == 2 * len(found["000004"])
@@ -140,8 +147,8 @@ def test_scores_that_cannot_be_computed_are_refused(run, scored, changes, consta
 def test_classifier_needs_labels(many_toys, scored):
     scores.check(scored(features="classifier"))
     with h5py.File("toyfaces.hdf5", "r+") as file:
-        del file["labels"]
-        del file["factors"]
+        for name in ("labels", "label_names", "factors"):
+            del file[name]
     with pytest.raises(ValueError, match="`features`"):
         scores.check(scored(features="classifier"))
 
@@ -217,8 +224,7 @@ def test_real_images_without_that_period_leave_out_the_checkerboard(scored, real
 def test_scores_of_real_images_are_of_a_sample_of_training_images(scored, reals):
     found = evaluation.scores_of_real_images(scored(), reals, np.random.default_rng(0))
     rows = np.random.default_rng(0).permutation(50)[:20]
-    sample = features.Features(*(array[rows] for array in reals.train))
-    expected = evaluation.scores_of(scored(), sample, reals)
+    expected = evaluation.scores_of(scored(), reals.train.take(rows), reals)
     expected["memorization_colors_20"] = 0.5
     assert found == expected
 
@@ -301,14 +307,12 @@ def test_scores_are_written_and_read_with_six_digits(here):
     assert table.read_scores(here) == {}
 
 
-def test_real_images_and_photos_come_before_the_checkpoints_in_order(here, monkeypatch):
+def test_new_scores_are_added_to_the_row_of_their_checkpoint(here, monkeypatch):
     monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
-    for label in ("other-run", "1000000", "photos", "000200", "real"):
-        table.write_scores(here, {label: {"fd_3k": 1.0}})
-    table.write_scores(here, {"real": {"fd_4k": 2.0}})
-    found = table.read_scores(here)
-    assert list(found) == ["real", "photos", "000200", "1000000", "other-run"]
-    assert found["real"] == {"fd_3k": 1.0, "fd_4k": 2.0}
+    for rows in ({"real": {"fd_3k": 1.0}}, {"000200": {"fd_3k": 2.0}}, {"real": {"fd_4k": 3.0}}):
+        table.write_scores(here, rows)
+    assert table.read_scores(here) == {
+        "real": {"fd_3k": 1.0, "fd_4k": 3.0}, "000200": {"fd_3k": 2.0}}
 
 
 def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny, monkeypatch):
@@ -317,7 +321,7 @@ def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny
     later = ["000200", "000200-seed1"]
     table.write_scores(here, {label: {"fd_3k": 1.0} for label in labels + later})
     callback = scores.RemoveLaterScores(tiny(), here)
-    callback.set_model(FakeGAN(batch=100))
+    callback.set_model(types.SimpleNamespace(batch=keras.Variable(100, dtype="int64")))
     callback.on_train_begin()
     assert list(table.read_scores(here)) == labels
 

@@ -2,8 +2,8 @@
 
 An epoch is `dump_every` batches; what is written is written at its end. Callbacks that write take
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
-it is written under a temporary name and then renamed. When a run is resumed, what was written of
-later batches is removed, as these are trained again.
+it is written under a temporary name and then renamed. A resumed run removes what was written about
+batches after its checkpoint, as it trains these again.
 """
 import csv
 import importlib.util
@@ -47,11 +47,11 @@ class Callback(keras.callbacks.Callback):
 
 
 class Epochs(keras.callbacks.Callback):
-    """Ends epochs at multiples of `dump_every` and at the last batch, and the training there.
+    """Ends an epoch at each multiple of `dump_every`, and the training at the last batch.
 
-    On Ctrl-C, SIGTERM or a closed terminal it ends the epoch after the current batch, so that it is
-    saved, and then the training. A second signal ends the process at once. Signals are handled
-    within a `with` statement.
+    Ctrl-C, SIGTERM and a closed terminal end the epoch after the current batch, so that it is
+    saved, and then the training. A second signal ends the process at once. A context manager:
+    signals are handled within the `with` statement.
 
     Args:
         args: the constants, a class of args.py.
@@ -81,7 +81,7 @@ class Epochs(keras.callbacks.Callback):
 
     def _receive(self, number, frame):
         self.received = number
-        self.__exit__()
+        self.__exit__()  # the next signal has its usual effect
 
     def on_train_begin(self, logs=None):
         self.batch = int(self.model.batch.numpy())
@@ -91,16 +91,17 @@ class Epochs(keras.callbacks.Callback):
         # All machines must stop after the same batch, whichever of them was signalled.
         if devices.any_machine(bool(self.received)):
             self.received = self.received or signal.SIGTERM
+        # Within an epoch, Keras takes this for the end of the epoch ...
         self.model.stop_training = (
             self.received or self.batch == self.batches or self.batch % self.args.dump_every == 0)
 
     def on_epoch_end(self, epoch, logs=None):
-        # Keras takes the value after an epoch for the end of the training.
+        # ... and between epochs for the end of the training.
         self.model.stop_training = bool(self.received) or self.batch == self.batches
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows the batch, the losses and the time left: a line an epoch, on a terminal a live line."""
+    """Prints batch, losses and time left: a line per epoch, on a terminal updated meanwhile."""
 
     SECONDS = 0.5  # between updates of the live line [guess]
 
@@ -142,7 +143,7 @@ class Progress(keras.callbacks.Callback):
 class LossLog(Callback):
     """Writes the means of each epoch to loss.csv, and plots them in loss.png.
 
-    A term that no batch of the epoch had, such as R1, leaves its cell empty.
+    The cell of a term that was not computed in the epoch, such as R1, is empty.
     """
 
     def on_train_begin(self, logs=None):
@@ -212,9 +213,9 @@ class LossLog(Callback):
 class GenerateSamples(Callback):
     """Generates the sample grid for the callbacks after it, which read it from `model.samples`.
 
-    The z are the same at every epoch; where G translates photos, they are photos that training
-    never sees, which are written to photos.png. Samples are float32 [count, rows, columns,
-    channels] in [-1, 1].
+    The z are the same in all epochs. If G translates photos, its inputs are test photos instead,
+    which are written to photos.png. Samples are float32 [count, rows, columns, channels] in
+    [-1, 1].
     """
 
     def on_train_begin(self, logs=None):
@@ -243,8 +244,8 @@ def grids(folder):
 class DumpSamples(Callback):
     """Writes the sample grid as dump.png and samples/<batch>.png.
 
-    At the start it writes reals.png and, where D sees images changed by `augment` or
-    `instance_noise`, augmented.png: the same images, changed as in the first batch.
+    At the start it writes reals.png and, if `augment` or `instance_noise` is on, augmented.png: the
+    same images as D sees them in the first batch.
     """
 
     def on_train_begin(self, logs=None):

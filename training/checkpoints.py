@@ -115,7 +115,7 @@ def read_record(run):
     path = run / "args.json"
     try:
         record = json.loads(path.read_text())
-        record["constants"], record["overrides"], record["preset"]
+        record["constants"], record["overrides"], record["preset"]  # raises if one is missing
         return record
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
@@ -134,11 +134,11 @@ def _check_version(run):
 
 
 def check_record(run, record, may_differ=MAY_DIFFER):
-    """Raises ValueError, with a list of the differences, if a run was begun otherwise.
+    """Raises ValueError, with a list of the differences, if a run was begun with another record.
 
     Args:
         run: the run folder, a Path.
-        record: {"constants"}, which are compared, and {"fingerprint"} of the images, if it matters.
+        record: {"constants"} to compare, and optionally the images' "fingerprint".
         may_differ: names of the constants that are not compared.
     """
     begun = read_record(run)
@@ -182,14 +182,15 @@ def batch_of(checkpoint):
 
 
 def is_kept(batch, newest, args):
-    """Returns whether the checkpoint of `batch` is kept beside a newest one.
+    """Returns whether the checkpoint of `batch` is kept when the newest one is of batch `newest`.
 
-    Kept are the newest `KEPT` whole epochs, and every `keep_every`-th batch. It follows from these
-    numbers alone, so that swaps choose the same checkpoints in a run that was stopped and resumed.
+    Kept are the newest, those at the last `KEPT` multiples of `dump_every`, and those at multiples
+    of `keep_every`. No file is looked at, so that a run that was stopped and resumed swaps in the
+    same checkpoints.
     """
     if args.keep_every and batch % args.keep_every == 0:
         return True
-    oldest = newest // args.dump_every * args.dump_every - (KEPT - 1) * args.dump_every
+    oldest = (newest // args.dump_every - (KEPT - 1)) * args.dump_every
     return batch == newest or (batch % args.dump_every == 0 and batch >= oldest)
 
 
@@ -204,14 +205,15 @@ def save(model, folder, args):
     newest = int(model.batch.numpy())
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
-    needed = 3 * 4 * model.count_params()  # float32 weights, and both moments of Adam
+    # HDF5 crashes on a full disk. A weight takes 12 bytes at most: float32, with Adam's moments.
+    needed = 12 * model.count_params()
     if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(".new.weights.h5")
     model.save_weights(temporary)
     os.replace(temporary, target)
     for checkpoint in checkpoints(folder):
-        # A resumed run may have skipped later, damaged ones. Training will replace them.
+        # Later ones are damaged: the resumed run skipped them, and will replace them.
         if batch_of(checkpoint) < newest and not is_kept(batch_of(checkpoint), newest, args):
             checkpoint.unlink()
 
@@ -238,7 +240,7 @@ def load_newest(model, folder):
 
 
 class _Holder(keras.Model):
-    """Has one network under the name that it has in a GAN, so that it loads from a checkpoint."""
+    """Holds a network under its name in a GAN, to load it alone from the GAN's checkpoint."""
 
     def __init__(self, name, network):
         super().__init__()
@@ -323,8 +325,8 @@ def load_generator(sampler, path):
 def save_generator(generator, path):
     """Writes a generator to a .keras file, a Path, that Keras 3.3 and later can load.
 
-    Keras saves options that are at their defaults too, and an earlier version that does not know
-    one refuses the file. So these are left out.
+    Keras also saves options that are at their defaults, and an earlier version refuses a file with
+    options that it does not know. So `NEWER_OPTIONS` are left out.
     """
     temporary = path.with_name(f".{path.name}")
     generator.save(temporary)
@@ -348,7 +350,7 @@ def save_generator(generator, path):
 def chosen_checkpoints(args):
     """Returns the checkpoints to generate from or to evaluate, Paths, the oldest first.
 
-    They are the run's own; or the one in `weights`, unless the run was begun with it.
+    These are the run's own, or `weights` alone, unless that is what the run was begun with.
 
     Raises:
         FileNotFoundError: if there is none.

@@ -19,10 +19,9 @@ def candidates(batch, args):
 class SwapCheckpoints(keras.callbacks.Callback):
     """Replaces G or D by an older checkpoint of itself, every `swap_every` batches for `swap_for`.
 
-    A swap begins with an epoch and ends within it, or where the epoch is stopped early; then the
-    resumed run goes on with it. Which checkpoint is swapped in follows from (seed, batch). It is
-    frozen: its optimizer has a learning rate of 0, and its moving averages are set back after each
-    batch.
+    A swap begins with an epoch and ends within it. If the epoch is stopped early, the resumed run
+    continues the swap. `seed` and batch determine which checkpoint is swapped in. It is frozen: its
+    optimizer has a learning rate of 0, and its moving averages are set back after each batch.
 
     Must be the first callback: it restores the current weights before they are saved.
 
@@ -41,7 +40,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
             raise ValueError("`swap_every` works on one machine only: the others have no "
                              "checkpoints to swap in. Set swap_every=0, or unset TF_CONFIG. "
                              f"Received: swap_every={self.args.swap_every}")
-        self.current = []  # (variable, value) of all that the swap replaced, to be restored
+        self.current = []  # (variable, value) of all that the swap changed, to be restored
         self.frozen = []   # (variable, value) of the swapped-in network's moving averages
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -65,7 +64,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
         self._restore()
 
     def _swap(self, batch):
-        """Makes the swap that begins at `batch`; none where there is no older checkpoint."""
+        """Makes the swap that begins at `batch`, if there is an older checkpoint."""
         older = candidates(batch, self.args)
         if not older:
             return
@@ -78,7 +77,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
             network, optimizer = gan.generator, gan.g_optimizer
         else:
             network, optimizer = gan.discriminator, gan.d_optimizer
-        replaced = network.weights + list(optimizer.variables)
+        replaced = network.weights + list(optimizer.variables)  # with the learning rate
         if name == "generator" and gan.generator_ema:
             replaced += gan.generator_ema.weights  # they follow the swapped-in G
         self.current = values_of(replaced)

@@ -2,7 +2,7 @@
 import numpy as np
 
 
-def sample(count, seed=0, bits=10):
+def sample(count, seed=0, bits=7):
     """Returns random even numbers from 0 to 2 ** `bits` - 2, uint8 [count, 1, bits, 1]."""
     random = np.random.default_rng(seed)
     return to_images(2 * random.integers(2 ** (bits - 1), size=count), bits)

@@ -101,10 +101,10 @@ class Scene:
 
         # Pixels of the maps are numbers of regions. Some regions are not in the drawing, and some
         # have no outlines there, so there are three maps.
-        self.pixels = size * OVERSAMPLING
         self.regions = []
-        self.maps = {name: Image.new("L", (self.pixels, self.pixels))
-                     for name in ("photo", "drawing", "lines")}
+        self.pixels = size * OVERSAMPLING
+        self.photo_map, self.drawing_map, self.lines_map = [
+            Image.new("L", (self.pixels, self.pixels)) for _ in range(3)]
 
     def vary(self, colors):
         """Returns one of several colors, changed a little: float64 [3]."""
@@ -125,11 +125,8 @@ class Scene:
             drawn: whether it is in the drawing.
             lines: whether it has outlines in the drawing.
         """
-        top = np.asarray(color, "float64")
-        bottom = top if bottom is None else np.asarray(bottom)
-        if not glows:
-            top, bottom = [mix(part * self.light / 255, self.sky_below, 0.75 * depth)
-                           for part in (top, bottom)]
+        top = self._in_photo(color, depth, glows)
+        bottom = top if bottom is None else self._in_photo(bottom, depth, glows)
         points = np.concatenate(outlines)
         self.regions.append({
             "color": top,
@@ -140,28 +137,39 @@ class Scene:
             "texture": list(TEXTURES).index(texture),
             "strength": TEXTURES[texture][2] * (1 - 0.7 * depth),
         })
-        number = len(self.regions) - 1
-        for name, is_painted in ("photo", True), ("drawing", drawn), ("lines", drawn and lines):
-            if is_painted:
-                pen = ImageDraw.Draw(self.maps[name])
-                for outline in outlines:
-                    pixels = np.rint(np.asarray(outline) * self.pixels / UNITS).astype(int)
-                    pen.polygon(pixels.ravel().tolist(), number)
+        maps = [self.photo_map]
+        if drawn:
+            maps.append(self.drawing_map)
+        if drawn and lines:
+            maps.append(self.lines_map)
+        for outline in outlines:
+            pixels = np.rint(np.asarray(outline) * self.pixels / UNITS).astype(int)
+            for image in maps:
+                pen = ImageDraw.Draw(image)
+                pen.polygon(pixels.ravel().tolist(), len(self.regions) - 1)
+
+    def _in_photo(self, color, depth, glows):
+        """Returns the pale color that a region has in the photo, before texture and shade."""
+        color = np.asarray(color, "float64")
+        if not glows:
+            color = mix(color * self.light / 255, self.sky_below, 0.75 * depth)
+        return mix(color, color.mean(), 0.16)
 
     def photo(self):
         """Returns the photo, uint8 [size, size, 3]."""
-        labels = np.asarray(self.maps["photo"])
-        look = {name: np.float32([region[name] for region in self.regions])[labels]
-                for name in self.regions[0]}  # {name: float32 [pixels, pixels, ...]}
+        numbers = np.asarray(self.photo_map)
+        look = {}  # {key of the regions: its value at each pixel, float32 [pixels, pixels, ...]}
+        for key in self.regions[0]:
+            look[key] = np.float32([region[key] for region in self.regions])[numbers]
         middles = np.float32((np.arange(self.pixels) + 0.5) * UNITS / self.pixels)
         places = np.stack(np.meshgrid(middles, middles), axis=-1)
         places = (places - look["corner"]) / look["extent"]  # in each region from 0 to 1
         across, down = places[..., 0], places[..., 1]
 
         colors = look["color"] + look["change"] * down[..., None]
-        colors = mix(colors, colors.mean(axis=-1, keepdims=True), 0.16)  # pale
         light = 1 + look["shade"] * (self.side * (across - 0.5) - (down - 0.5))
-        light += look["strength"] * np.choose(look["texture"].astype(int), self._textures())
+        texture = np.choose(look["texture"].astype(int), self._textures())
+        light += look["strength"] * (texture / np.float32(127.5) - 1)
         colors = np.clip(colors * light[..., None], 0, 255)
         # Reduced with some blur, and with more in the sky.
         photo = Image.fromarray(np.uint8(colors)).resize((self.size, self.size),
@@ -180,25 +188,24 @@ class Scene:
         return np.uint8(np.clip(np.rint(colors), 0, 255))
 
     def _textures(self):
-        """Returns noise in [-1, 1] for each of TEXTURES, a list of float32 [pixels, pixels]."""
+        """Returns smooth noise for each of TEXTURES, a list of uint8 [pixels, pixels]."""
         textures = []
         for width, height, _ in TEXTURES.values():
             bumps = self.random.integers(256, size=(UNITS // height, UNITS // width))
-            smooth = Image.fromarray(np.uint8(bumps)).resize((self.pixels, self.pixels),
-                                                             Image.Resampling.BICUBIC)
-            textures.append(np.float32(smooth) / 127.5 - 1)
+            textures.append(np.asarray(Image.fromarray(np.uint8(bumps)).resize(
+                (self.pixels, self.pixels), Image.Resampling.BICUBIC)))
         return textures
 
     def drawing(self):
         """Returns the drawing, uint8 [size, size, 3]."""
         colors = [in_drawing(region["color"] + region["change"] / 2) for region in self.regions]
-        pixels = np.array(colors)[np.asarray(self.maps["drawing"])]
+        pixels = np.array(colors)[np.asarray(self.drawing_map)]
         # A pixel belongs to an outline if the pixels on both sides of it are of different regions.
-        labels = np.asarray(self.maps["lines"])
+        numbers = np.asarray(self.lines_map)
         width = LINE_WIDTH * self.pixels // UNITS
         middle = slice(width // 2, width // 2 - width)
-        pixels[middle][labels[width:] != labels[:-width]] = LINE
-        pixels[:, middle][labels[:, width:] != labels[:, :-width]] = LINE
+        pixels[middle][numbers[width:] != numbers[:-width]] = LINE
+        pixels[:, middle][numbers[:, width:] != numbers[:, :-width]] = LINE
         image = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.BOX)
         return np.asarray(image)
 
@@ -211,13 +218,13 @@ def mix(color, other, share):
 
 
 def in_drawing(color):
-    """Returns the color in the drawing, uint8 [3], of a region whose color is float64 [3].
+    """Returns the color in the drawing, uint8 [3], of a region with a color in the photo.
 
-    Its brightness, the largest channel, becomes one of six levels. Saturation grows by a third.
+    Its brightness, the largest channel, becomes one of six levels. Saturation grows by a half.
     """
     brightness = color.max()
-    level = np.clip(np.rint(brightness / 40), 1, 6) * 42.5
-    return np.uint8(np.clip(level - 1.3 * (brightness - color) * level / brightness, 0, 255))
+    level = np.clip(np.rint(brightness / 39), 1, 6) * 42.5
+    return np.uint8(np.clip(level - 1.5 * (brightness - color) * level / brightness, 0, 255))
 
 
 def box(left, top, right, bottom):

@@ -14,8 +14,8 @@ The rivals have the networks, targets and batch size of args.Args, on toy faces,
 augmentation; PyTorch's is left out if it is not installed (`pip install .[bench]`). With
 `bfloat16=1`, ours in mixed_bfloat16 is one of them, which takes long on CPUs that do not compute in
 it. With `presets`, whole presets are timed instead, as `python gan.py` trains them: `steps` must be
-a multiple of `r1_every`. With `other`, another clone of this project is a rival, too. At last the
-end of an epoch is timed, part by part.
+a multiple of `r1_every`. With `other`, another clone of this project is a rival, too. Without
+`presets`, the end of an epoch is timed as well, part by part.
 """
 import functools
 import importlib.util
@@ -173,7 +173,7 @@ def pytorch(**changes):
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def stage(layer, slope):
-        norm = nn.BatchNorm2d(layer.out_channels, momentum=1 - args.bn_momentum)
+        norm = nn.BatchNorm2d(layer.out_channels, 1e-3, 1 - args.bn_momentum)  # Keras' epsilon
         return nn.Sequential(layer, norm, nn.LeakyReLU(slope, inplace=True))
 
     g_layers = [nn.Unflatten(1, (-1, 1, 1)),
@@ -290,7 +290,7 @@ def start_rivals(data_path, presets, other, bfloat16, gpu):
 # ---- the end of an epoch
 
 def measure_epoch_end(data_path, rounds):
-    """Returns {callback: seconds [rounds]} of what is done at the end of an epoch of Args."""
+    """Returns {callback: seconds [rounds]} of what training waits for at the end of an epoch."""
     import gan
     import models
     args = preset("Args", {"data": data_path, "keep_every": 0})
@@ -317,6 +317,16 @@ def spread(values):
     return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def print_epoch_end(parts, step):
+    import args as constants
+    print("\n| at the end of an epoch | seconds |\n|---|---|")
+    for name, values in parts.items():
+        print(f"| {name} | {spread(values)} |")
+    total = sum(parts.values())
+    share = np.median(total) / step / constants.Args.dump_every
+    print(f"\nTogether {spread(total)} seconds, {share:.1%} of an epoch.")
+
+
 def main(rounds=30, steps=2, presets="", other="", bfloat16=0, gpu=0):
     if not int(gpu):
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -335,11 +345,9 @@ def main(rounds=30, steps=2, presets="", other="", bfloat16=0, gpu=0):
         for name, values in seconds.items():
             print(f"| {name} | {np.median(values):.4g} | {spread(values / seconds[first])} |")
 
-        print("\n| end of an epoch of Args | seconds |\n|---|---|")
-        parts = measure_epoch_end(data_path, min(int(rounds), 5))
-        for name, values in parts.items():
-            print(f"| {name} | {spread(values)} |")
-        print(f"| in all | {spread(sum(parts.values()))} |")
+        if not presets:
+            step = np.median(seconds[first])
+            print_epoch_end(measure_epoch_end(data_path, min(int(rounds), 5)), step)
 
 
 if __name__ == "__main__":

@@ -40,23 +40,19 @@ def real_features(args, network):
     images = _images(args)
     path = features_file(args)
     if not os.path.exists(path):
+        print(f"{path}: features of {len(images)} real images")
         _save_features(extract(network, images), path)
     with np.load(path) as file:
-        vectors = np.float64(file["features"])
-        predictions = file.get("classes")
+        found = features.Features(images, np.float64(file["features"]), file.get("classes"))
 
-    parts = []
-    for rows in data.split(args, len(images)):
-        classes = None if predictions is None else predictions[rows]
-        parts.append(features.Features(images[rows], vectors[rows], classes))
-    train, test = parts
-    if predictions is None:
-        return RealFeatures(train, test, None)
-
-    classes = data.classes(args)[:len(images)]
-    _, test_rows = data.split(args, len(images))
-    is_correct = (test.classes == classes[test_rows]).all(axis=1)
-    print(f"The classifier is right about {is_correct.mean():.1%} of {len(test_rows)} test images")
+    train_rows, test_rows = data.split(args, len(images))
+    train, test = found.take(train_rows), found.take(test_rows)
+    classes = None
+    if test.classes is not None:
+        classes = data.classes(args)[:len(images)]
+        is_correct = (test.classes == classes[test_rows]).all(axis=1)
+        print(f"The classifier is right about {is_correct.mean():.1%} of {len(test_rows)} test "
+              "images")
     return RealFeatures(train, test, classes)
 
 

@@ -48,27 +48,23 @@ def write_scores(folder, rows):
     _write_table(folder, table)
 
 
-def remove_later_scores(folder, batch):
-    """Removes the rows of checkpoints after `batch` from scores.csv in `folder`, if any."""
-    table = read_scores(folder)
-    kept = {}
-    for label, scores in table.items():
-        own_batch = label.split("-seed")[0]
-        if not own_batch.isdigit() or int(own_batch) <= batch:
-            kept[label] = scores
-    if len(kept) < len(table):
-        _write_table(folder, kept)
-
-
 class RemoveLaterScores(keras.callbacks.Callback):
-    """A callback that removes the scores of the batches that will be trained again."""
+    """A callback that removes the scores of checkpoints whose batches will be trained again."""
 
     def __init__(self, args, folder):
         super().__init__()
         self.folder = folder
 
     def on_train_begin(self, logs=None):
-        remove_later_scores(self.folder, int(self.model.batch.numpy()))
+        batch = int(self.model.batch.numpy())
+        table = read_scores(self.folder)
+        kept = {}
+        for label, scores in table.items():
+            own_batch = label.split("-seed")[0]
+            if not own_batch.isdigit() or int(own_batch) <= batch:
+                kept[label] = scores
+        if len(kept) < len(table):
+            _write_table(self.folder, kept)
 
 
 def _write_table(folder, table):
@@ -77,24 +73,20 @@ def _write_table(folder, table):
         for name in scores:
             if name not in columns:
                 columns.append(name)
-    # Real images and photos first, then the checkpoints of this run, then other checkpoints.
-    own = sorted((label for label in table if label.isdigit()), key=int)
-    first = [label for label in ("real", "photos") if label in table]
-    others = [label for label in table if label not in own + first]
-
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".scores.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
-        for label in first + own + others:
-            row = {name: f"{value:.6g}" for name, value in table[label].items()}
+        for label, scores in table.items():
+            row = {name: f"{value:.6g}" for name, value in scores.items()}
             writer.writerow({"checkpoint": label} | row)
     os.replace(folder / ".scores.csv", folder / "scores.csv")
-    _plot(folder, table, columns, own)
+    _plot(folder, table, columns)
 
 
-def _plot(folder, table, columns, own):
+def _plot(folder, table, columns):
     """Plots each score over the batches, with dashed lines for real images and for photos."""
+    own = sorted((label for label in table if label.isdigit()), key=int)  # batches of this run
     rows = math.ceil(len(columns) / 3)
     figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
     for index, name in enumerate(columns):

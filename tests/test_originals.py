@@ -1,0 +1,75 @@
+"""models/originals.py: two updates of D, the original's defect, and D that learns first."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from models import losses
+
+REAL = tf.constant(
+    np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32"))
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def equal(before, after):
+    return all((one == other).all() for one, other in zip(before, after, strict=True))
+
+
+def test_d_is_updated_on_real_images_and_then_on_fakes(small):
+    args = small(d_updates="apart", d_learning_rate=0.1, real_labels=(0.9, 0.9),
+                 fake_labels=(0.1, 0.1))
+    gan, plain = models.build(args), models.build(args)
+    d = plain.discriminator
+    fake = plain.generator(plain.sample_z(8), training=True)
+    for images, target in ((REAL, 0.9), (fake, 0.1)):
+        with tf.GradientTape() as tape:
+            loss = losses.cross_entropy(d(images, training=True), target)
+        for weight, gradient in zip(d.trainable_weights, tape.gradient(loss, d.trainable_weights)):
+            weight.assign(weight - 0.1 * gradient)
+    expected = values(d.weights)  # G's update leaves even the moving averages alone
+    g_loss = losses.cross_entropy(d(fake, training=True), 1.0)
+    logs = gan.train_step(REAL)
+    assert float(logs["d_loss_fake"]) == pytest.approx(float(loss), rel=1e-5)
+    assert float(logs["g_loss"]) == pytest.approx(float(g_loss), rel=1e-5)
+    for one, other in zip(gan.discriminator.weights, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert int(gan.d_optimizer.iterations) == 2
+    assert set(logs) == {*gan.term_names, "d_gradient_norm", "g_gradient_norm"}
+
+
+@pytest.mark.parametrize("g_step_moves_d", [True, False])
+def test_defect_of_the_original_trains_d_to_accept_fakes(small, g_step_moves_d):
+    gan = models.build(small(d_updates="apart", g_step_moves_d=g_step_moves_d,
+                             d_learning_rate=0.0))
+    fake = gan.generator(gan.sample_z(8), training=True)
+    before = values(gan.discriminator.trainable_variables)
+    logit = tf.reduce_mean(gan.discriminator(fake, training=True))
+    gan.train_step(REAL)
+    assert equal(before, values(gan.discriminator.trainable_variables)) != g_step_moves_d
+    if g_step_moves_d:
+        assert tf.reduce_mean(gan.discriminator(fake, training=True)) > logit
+
+
+@pytest.mark.parametrize("d_updates", ["joint", "apart"])
+def test_d_learns_alone_in_the_warmup(small, d_updates):
+    gan = models.build(small(warmup_batches=2, d_updates=d_updates, g_optimizer="adam"))
+    for g_learns in (False, False, True):
+        generator = values(gan.generator.trainable_weights + gan.g_optimizer.variables)
+        discriminator = values(gan.discriminator.trainable_weights)
+        gan.train_step(REAL)
+        after = values(gan.generator.trainable_weights + gan.g_optimizer.variables)
+        assert equal(generator, after) != g_learns
+        assert not equal(discriminator, values(gan.discriminator.trainable_weights))
+    assert int(gan.g_optimizer.iterations) == 1
+
+
+def test_warmup_in_float16_counts_no_updates_of_g(small):
+    gan = models.build(small(warmup_batches=1, precision="mixed_float16"))
+    gan.train_step(REAL)
+    assert int(gan.g_optimizer.inner_optimizer.iterations) == 0
+    assert int(gan.d_optimizer.inner_optimizer.iterations) == 1
+    gan.train_step(REAL)
+    assert int(gan.g_optimizer.inner_optimizer.iterations) == 1
