@@ -1,9 +1,12 @@
 """Which tips help: trains the recipes of a table on equal data, batches and seeds, and scores them.
 
-    python tests/bench/bench_quality.py tips data=data.hdf5 features=squeezenet.keras   # two hours
-    python tests/bench/bench_quality.py long data=data.hdf5 features=squeezenet.keras   # 20 minutes a run
-    python tests/bench/bench_quality.py toys                                   # modes, on toy faces
-    python tests/bench/bench_quality.py peers data=data.hdf5 features=squeezenet.keras  # wide: hours
+    python tests/bench/bench_quality.py tips data=data.hdf5 features=squeezenet.keras
+    python tests/bench/bench_quality.py long data=data.hdf5 features=squeezenet.keras
+    python tests/bench/bench_quality.py toys
+    python tests/bench/bench_quality.py peers data=data.hdf5 features=squeezenet.keras
+
+On two cores `tips` takes two hours, a run of `long` 20 minutes; `toys` counts modes, on toy faces;
+`peers` has wide networks, which take hours.
 
 Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped
 continues, and one that is complete only prints the table; table.csv has the scores of each seed.
@@ -18,10 +21,8 @@ import queue
 import subprocess
 import sys
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 from conftest import arguments  # noqa: E402
@@ -29,7 +30,7 @@ from conftest import arguments  # noqa: E402
 import args as constants  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
-from training import checkpoints, evaluation  # noqa: E402
+from training import checkpoints, scores  # noqa: E402
 
 # The DCGAN as the sources have it, before any of the tips, with a quarter of the filters.
 TRAINING = {
@@ -41,7 +42,6 @@ TRAINING = {
     "batch_size": 32,
     "batches": 1500,
     "dump_every": 500,
-    "keep_checkpoints": 1,
     "keep_every": 0,
 }
 QUARTER = TRAINING | {
@@ -57,7 +57,6 @@ LONG_TRAINING = CUTOUT_TOO | {
     "batch_size": 32,
     "batches": 10000,
     "dump_every": 250,
-    "keep_checkpoints": 1,
     "keep_every": 2500,
     "generator_filters": QUARTER["generator_filters"],
     "generator_extra_filters": QUARTER["generator_extra_filters"],
@@ -71,7 +70,7 @@ SINGLE_IMAGES = {"batch_norm": "generator"}
 TIPS = {
     BASELINE: (4, {}),
     "samples of G, not of its average": (
-        4, {"ema_decay": 0.0, "weights": "runs/baseline-{seed}/weights/{batches:06d}"}),
+        4, {"ema_decay": 0.0, "weights": "runs/baseline-{seed}/weights/{batches:06d}.weights.h5"}),
     "average over more batches, .999": (2, {"ema_decay": 0.999}),
     "two-sided labels, (.9, 1) and (0, .1)": (
         2, {"real_labels": (0.9, 1.0), "fake_labels": (0.0, 0.1)}),
@@ -112,7 +111,7 @@ TIPS = {
     "gradient penalty 10": (1, SINGLE_IMAGES | {"gradient_penalty": 10.0}),
     "label flips, 5 %": (1, {"label_flip": 0.05}),
     "swaps for older checkpoints": (
-        1, {"swap_every": 100, "swap_for": 5, "dump_every": 50, "keep_checkpoints": 10}),
+        1, {"swap_every": 100, "swap_for": 5, "dump_every": 50}),
     "beta_1 .9": (1, {"beta_1": 0.9}),
     "SGD for D": (1, {"d_optimizer": "sgd", "d_learning_rate": 0.02}),
     "Glorot weights": (1, {"kernel_initializer": "glorot_uniform"}),
@@ -200,8 +199,7 @@ def runs_of(table, options):
                     values[name] = options[name]
             if "batches" in options:
                 values["batches"] = int(options["batches"])
-            features = values.get("features", "inception")
-            values["evaluate_count"] = EVALUATE_COUNT.get(features, 3000)
+            values["evaluate_count"] = EVALUATE_COUNT.get(values.get("features"), 3000)
             if "weights" in values:
                 values["weights"] = values["weights"].format(seed=seed, batches=values["batches"])
             command = [preset or recipe, *arguments(values)]
@@ -219,7 +217,7 @@ def checkpoint_of(args):
     """Returns the checkpoint to score: `weights`, else the last one of the run."""
     if args.weights:
         return pathlib.Path(args.weights)
-    return checkpoints.run_folder(args) / "weights" / f"{args.batches:06d}"
+    return checkpoints.checkpoint_path(checkpoints.run_folder(args), args.batches)
 
 
 def train(command, cores):
@@ -259,47 +257,40 @@ def train_all(table, runs):
 
 
 def score_all(runs):
-    """Scores all checkpoints of the complete runs: {recipe: [{"seed", "batches", score: value}]}.
-    """
-    real, real_data = None, None
-    scores = {}
+    """Scores the complete runs: {recipe: [{"seed", "batches", score: value}]}."""
+    found = {}
     for recipe, args, _ in runs:
-        run, checkpoint = checkpoints.run_folder(args), checkpoint_of(args)
-        if not checkpoint.exists():
+        if not checkpoint_of(args).exists():
             continue
-        label = checkpoints.label_of(args, checkpoint.resolve())
-        if not evaluation.is_scored(args, run, label):
-            if args.data != real_data:
-                real, real_data = evaluation.real_features(args), args.data
-            gan.evaluate(args, real)
-        for label, row in evaluation.read_scores(run).items():
+        gan.evaluate(args)
+        for label, row in scores.read_scores(checkpoints.run_folder(args)).items():
             if label == "real":
                 continue
             batches = args.batches if args.weights else int(label)
             row = {"seed": args.seed, "batches": batches} | row
-            scores.setdefault(recipe, []).append(row)
-    return scores
+            found.setdefault(recipe, []).append(row)
+    return found
 
 
-def write_table(scores):
+def write_table(table):
     """Writes table.csv, a row for each recipe, seed and checkpoint."""
-    first_rows = next(iter(scores.values()))
+    first_rows = next(iter(table.values()))
     with open("table.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["recipe", *first_rows[0]], lineterminator="\n")
         writer.writeheader()
-        for recipe, rows in scores.items():
+        for recipe, rows in table.items():
             for row in rows:
                 writer.writerow({"recipe": recipe} | row)
 
 
-def print_table(scores):
+def print_table(table):
     """Prints the mean over the seeds of each score, and half of the range, by checkpoint."""
-    first_rows = next(iter(scores.values()))
+    first_rows = next(iter(table.values()))
     columns = [name for name in first_rows[0] if name.split("_")[0] in SHOWN]
     print(f"\n| recipe | batches | seeds | {' | '.join(columns)} |")
     print(f"|---|---|---|{'---|' * len(columns)}")
     by_checkpoint = {}
-    for recipe, rows in scores.items():
+    for recipe, rows in table.items():
         for row in rows:
             by_checkpoint.setdefault((recipe, row["batches"]), []).append(row)
     for (recipe, batches), rows in by_checkpoint.items():
@@ -315,7 +306,7 @@ def print_table(scores):
 
 def main(table, options):
     for name in ("data", "features"):
-        if options.get(name, "inception") not in ("inception", "classifier"):
+        if os.path.exists(options.get(name, "")):
             options[name] = os.path.abspath(options[name])
     folder = pathlib.Path(options.get("folder", table))
     folder.mkdir(parents=True, exist_ok=True)
@@ -324,14 +315,14 @@ def main(table, options):
     if not runs:
         sys.exit(f"No recipe has {options['only']!r} in its name: {', '.join(TABLES[table][0])}")
     for _, args, _ in runs:
-        if not data.files(args):
+        if not os.path.exists(args.data):
             data.make(args)
     train_all(table, runs)
-    scores = score_all(runs)
-    if not scores:
+    found = score_all(runs)
+    if not found:
         sys.exit("No run is complete.")
-    write_table(scores)
-    print_table(scores)
+    write_table(found)
+    print_table(found)
 
 
 if __name__ == "__main__":

@@ -1,104 +1,96 @@
-"""Seconds of a training step: ours, and well-known others of the same DCGAN; of an epoch's end.
+"""Seconds a training step takes: ours, and other well-known steps of the same DCGAN, by turns.
 
-    pip install ".[bench]" && python tests/bench/bench_step.py rounds=30 steps=2    # on the CPU
-    pip install ".[bench,gpu]" && python tests/bench/bench_step.py gpu=1 steps=50   # on a GPU
-    python tests/bench/bench_step.py presets=Args,Small rounds=5 steps=20           # whole presets
+    python tests/bench/bench_step.py rounds=30 steps=2
+    python tests/bench/bench_step.py presets=Args,Small rounds=5 steps=20
+    python tests/bench/bench_step.py presets=Args other=../an-older-clone rounds=10 steps=10
+    python tests/bench/bench_step.py gpu=1 steps=50
 
-On a GPU ours is timed in each precision, with and without XLA, beside PyTorch. Each rival has a
-process of its own, which waits while the others run: idle threads of one library would slow down
-another. They take turns, `steps` steps each per round, with the networks, labels and batch size of
-args.Args, on toy faces, without augmentation. Presets are timed as `python gan.py` runs them:
-`steps` must be a multiple of `r1_every`. Ratios are taken within a round, and their median, lowest
-and highest over the rounds are printed, as the speed of a machine drifts.
+Each rival has a process of its own, which waits while the others run: idle threads of one library
+would slow down another. They take turns, `steps` steps each per round. Ratios are taken within a
+round, and their median, lowest and highest over the rounds are printed, as the speed of a machine
+drifts.
+
+The rivals have the networks, targets and batch size of args.Args, on toy faces, without R1 and
+augmentation; PyTorch's is left out if it is not installed (`pip install .[bench]`). With
+`bfloat16=1`, ours in mixed_bfloat16 is one of them, which takes long on CPUs that do not compute in
+it. With `presets`, whole presets are timed instead, as `python gan.py` trains them: `steps` must be
+a multiple of `r1_every`. With `other`, another clone of this project is a rival, too. Without
+`presets`, the end of an epoch is timed as well, part by part.
 """
 import functools
-import multiprocessing
+import importlib.util
+import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in gan.py
-GPU = "gpu=1" in sys.argv
-if GPU:
-    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # several processes share the card
-else:
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+import h5py
+import numpy as np
 
-import h5py  # noqa: E402
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-import args as constants  # noqa: E402
-import data  # noqa: E402
-import gan as script  # noqa: E402
-import models  # noqa: E402
-from models.toys import faces  # noqa: E402
-
-try:
-    import torch
-except ImportError:  # its rival is left out
-    torch = None
-
-ROUNDS, STEPS = 30, 2
-WARM_UP = 2   # steps of a rival before the first round, in which graphs are traced
-SIDE = 4096   # of the matrices whose product shows the machine's speed: large enough for its best
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WARM_UP = 2  # steps of a rival before the first round, in which graphs are traced
 
 
-class Stopwatch(keras.callbacks.Callback):
-    """Notes when each batch ends. The start of `fit`, once per run, is left out."""
+# ---- rivals: each function takes changes of the constants, builds, and returns run(steps), which
+# returns the seconds of the steps
 
-    def on_train_begin(self, logs=None):
-        self.times = []
-
-    def on_train_batch_end(self, step, logs=None):
-        self.times.append(time.perf_counter())
-
-    @property
-    def seconds(self):
-        """From the end of the first batch to that of the last."""
-        return self.times[-1] - self.times[0]
+def preset(name, changes):
+    """Returns the preset `name` with other constants."""
+    import args as constants
+    return constants.override(constants.presets()[name], **changes)
 
 
-# ---- rivals: each function returns run(steps), which returns seconds, or None to be timed outside
+def timed(run):
+    """Makes run(steps) return the seconds it takes."""
+    def run_timed(steps):
+        start = time.perf_counter()
+        run(steps)
+        return time.perf_counter() - start
+    return run_timed
 
-def ours(args, **changes):
-    """`fit` of models.build(args), with the data of data.load."""
-    args = constants.override(args, **changes)
-    gan, stopwatch = models.build(args), Stopwatch()
+
+def fit(model, batches):
+    """Returns run(steps), which times `fit` without its start, once per run."""
+    import keras
+    times = []
+
+    class Stopwatch(keras.callbacks.Callback):
+        def on_train_batch_end(self, step, logs=None):
+            times.append(time.perf_counter())
 
     def run(steps):
-        batches = data.load(args, int(gan.batch))
-        gan.fit(batches, steps_per_epoch=1 + steps, shuffle=False, verbose=0,
-                callbacks=[stopwatch])
-        return stopwatch.seconds
-
+        times.clear()
+        model.fit(batches, steps_per_epoch=1 + steps, shuffle=False, verbose=0,
+                  callbacks=[Stopwatch()])
+        return times[-1] - times[0]
     return run
 
 
-def of_preset(name, args):
-    """`fit` of a preset with all of its constants."""
-    return ours(constants.override(constants.presets()[name], data=args.data))
+def ours(name="Args", **changes):
+    """`fit` of models.build(args), with the data of data.load."""
+    import data
+    import models
+    from models import devices
+    args = preset(name, changes)
+    if hasattr(devices, "fix_order_of_sums"):  # an older clone has no such function
+        devices.fix_order_of_sums()
+    return fit(models.build(args), data.load(args))
 
 
-def without_tensor_float_32(args):
-    """`ours` on a GPU, without TensorFloat-32, which rounds the factors of float32 products."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    return ours(args)
-
-
-def stacked(args):
+def original(**changes):
     """The original's idiom: D compiled, a stack of G and D compiled, `train_on_batch`, `predict`.
 
     As in the original, D can be trained in the stack, so it moves in G's step too. (To freeze D
     before the stack is compiled, as later code did, silently fails in Keras 3: then D learns
     nothing, not even in its own step.)
     """
+    import data
+    import models
+    import keras
+    args = preset("Args", changes)
     gan, loss = models.build(args), keras.losses.BinaryCrossentropy(from_logits=True)
     g, d = gan.generator, gan.discriminator
     stack = keras.Sequential([g, d])
@@ -106,80 +98,79 @@ def stacked(args):
     d.compile(gan.d_optimizer, loss)
     stack.compile(keras.optimizers.Adam(args.g_learning_rate, args.beta_1), loss)
 
-    def labels(limits):
+    def targets(limits):
         return random.uniform(*limits, [args.batch_size, 1]).astype("float32")
 
     def run(steps):
         for _ in range(steps):
             z = random.standard_normal([args.batch_size, args.latent_dim], "float32")
             fake = g.predict(z, verbose=0)
-            d.train_on_batch(next(real_batches), labels(args.real_labels))
-            d.train_on_batch(fake, labels(args.fake_labels))
-            stack.train_on_batch(z, labels((1.0, 1.0)))
+            d.train_on_batch(next(real_batches), targets(args.real_labels))
+            d.train_on_batch(fake, targets(args.fake_labels))
+            stack.train_on_batch(z, targets((1.0, 1.0)))
+    return timed(run)
 
-    return run
 
-
-class KerasExample(keras.Model):
-    """The training step of keras.io's DCGAN.
+def keras_example(**changes):
+    """`fit` of the step of keras.io's DCGAN, with our networks and the data of data.load.
 
     Fake and real images are in one batch, 1 stands for fake, and G learns from fakes of its own.
     """
+    import data
+    import models
+    import keras
+    import tensorflow as tf
+    args = preset("Args", changes)
+    ours = models.build(args)
+    count = args.batch_size
 
-    def __init__(self, gan):
-        super().__init__()
-        self.args = gan.args
-        self.generator = gan.generator
-        self.discriminator = gan.discriminator
-        self.loss_fn = keras.losses.BinaryCrossentropy(from_logits=True)
-        self.built = True
+    class KerasExample(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.generator = ours.generator
+            self.discriminator = ours.discriminator
+            self.loss_fn = keras.losses.BinaryCrossentropy(from_logits=True)
+            self.built = True
 
-    def compile(self, d_optimizer, g_optimizer):
-        super().compile()
-        self.d_optimizer = d_optimizer
-        self.g_optimizer = g_optimizer
+        def compile(self, d_optimizer, g_optimizer):
+            super().compile()
+            self.d_optimizer = d_optimizer
+            self.g_optimizer = g_optimizer
 
-    def generate(self):
-        z = tf.random.normal([self.args.batch_size, self.args.latent_dim])
-        return self.generator(z, training=True)
+        def generate(self):
+            z = tf.random.normal([count, args.latent_dim])
+            return self.generator(z, training=True)
 
-    def train_step(self, real):
-        count = self.args.batch_size
-        images = tf.concat([self.generate(), real], 0)
-        labels = tf.concat([tf.ones([count, 1]), tf.zeros([count, 1])], 0)
-        labels += 0.05 * tf.random.uniform(tf.shape(labels))
-        with tf.GradientTape() as tape:
-            d_loss = self.loss_fn(labels, self.discriminator(images, training=True))
-        weights = self.discriminator.trainable_variables
-        self.d_optimizer.apply_gradients(zip(tape.gradient(d_loss, weights), weights))
+        def train_step(self, real):
+            images = tf.concat([self.generate(), real], 0)
+            labels = tf.concat([tf.ones([count, 1]), tf.zeros([count, 1])], 0)
+            labels += 0.05 * tf.random.uniform(tf.shape(labels))
+            with tf.GradientTape() as tape:
+                d_loss = self.loss_fn(labels, self.discriminator(images, training=True))
+            weights = self.discriminator.trainable_variables
+            self.d_optimizer.apply_gradients(zip(tape.gradient(d_loss, weights), weights))
 
-        with tf.GradientTape() as tape:
-            logits = self.discriminator(self.generate(), training=True)
-            g_loss = self.loss_fn(tf.zeros([count, 1]), logits)
-        weights = self.generator.trainable_variables
-        self.g_optimizer.apply_gradients(zip(tape.gradient(g_loss, weights), weights))
-        return {"d_loss": d_loss, "g_loss": g_loss}
+            with tf.GradientTape() as tape:
+                logits = self.discriminator(self.generate(), training=True)
+                g_loss = self.loss_fn(tf.zeros([count, 1]), logits)
+            weights = self.generator.trainable_variables
+            self.g_optimizer.apply_gradients(zip(tape.gradient(g_loss, weights), weights))
+            return {"d_loss": d_loss, "g_loss": g_loss}
 
-
-def keras_example(args):
-    """`fit` of keras.io's step, with our networks and the data of data.load."""
-    gan, stopwatch = models.build(args), Stopwatch()
-    model = KerasExample(gan)
-    model.compile(gan.d_optimizer, gan.g_optimizer)
-
-    def run(steps):
-        model.fit(data.load(args), steps_per_epoch=1 + steps, shuffle=False, verbose=0,
-                  callbacks=[stopwatch])
-        return stopwatch.seconds
-
-    return run
+    model = KerasExample()
+    model.compile(ours.d_optimizer, ours.g_optimizer)
+    return fit(model, data.load(args))
 
 
-def pytorch(args):
-    """The step of pytorch/examples dcgan, with our networks and labels, on as many threads."""
+def pytorch(**changes):
+    """The step of pytorch/examples dcgan, with our networks and targets, on as many threads."""
+    import data
+    import torch
+    args = preset("Args", changes)
     nn, up, down = torch.nn, args.generator_filters, args.discriminator_filters
     strided = {"kernel_size": args.kernel_size, "stride": 2, "padding": 1}
     torch.set_num_threads(os.cpu_count())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def stage(layer, slope):
         norm = nn.BatchNorm2d(layer.out_channels, 1e-3, 1 - args.bn_momentum)  # Keras' epsilon
@@ -195,161 +186,129 @@ def pytorch(args):
     for filters, more in zip(down, down[1:]):
         d_layers.append(stage(nn.Conv2d(filters, more, **strided), args.d_leaky_slope))
     d_layers += [nn.Flatten(), nn.Linear(down[-1] * 4 * 4, 1)]                             # 4x4
-    g, d = nn.Sequential(*g_layers), nn.Sequential(*d_layers)
-
-    gan = models.build(args)
-    for network, peer in ((g, gan.generator), (d, gan.discriminator)):
-        count = sum(parameter.numel() for parameter in network.parameters())
-        if count != sum(np.size(variable) for variable in peer.trainable_variables):
-            raise RuntimeError(
-                f"The {peer.name} has not as many weights to train in PyTorch as in Keras.")
+    g, d = nn.Sequential(*g_layers).to(device), nn.Sequential(*d_layers).to(device)
     g_optimizer = torch.optim.Adam(g.parameters(), args.g_learning_rate, (args.beta_1, 0.999))
     d_optimizer = torch.optim.Adam(d.parameters(), args.d_learning_rate, (args.beta_1, 0.999))
     loss, real_batches = nn.BCEWithLogitsLoss(), data.iterate(args)
-    device = "cuda" if GPU else "cpu"
-    g, d = g.to(device), d.to(device)
 
     def accumulate_gradients(images, limits):
         logits = d(images)
         loss(logits, torch.empty_like(logits).uniform_(*limits)).backward()
 
-    def step():
-        d.zero_grad()
-        real = torch.from_numpy(next(real_batches)).to(device)
-        accumulate_gradients(real.permute(0, 3, 1, 2).contiguous(), args.real_labels)
-        fake = g(torch.randn(args.batch_size, args.latent_dim, device=device))
-        accumulate_gradients(fake.detach(), args.fake_labels)
-        d_optimizer.step()
-        g.zero_grad()
-        accumulate_gradients(fake, (1.0, 1.0))
-        g_optimizer.step()
-
     def run(steps):
         for _ in range(steps):
-            step()
-        if GPU:
+            d.zero_grad()
+            real = torch.from_numpy(next(real_batches)).to(device)
+            accumulate_gradients(real.permute(0, 3, 1, 2).contiguous(), args.real_labels)
+            fake = g(torch.randn(args.batch_size, args.latent_dim, device=device))
+            accumulate_gradients(fake.detach(), args.fake_labels)
+            d_optimizer.step()
+            g.zero_grad()
+            accumulate_gradients(fake, (1.0, 1.0))
+            g_optimizer.step()
+        if device == "cuda":
             torch.cuda.synchronize()
-
-    return run
-
-
-# ---- the end of an epoch
-
-def epoch_end_parts(args, rounds):
-    """Times what training waits for at the end of an epoch.
-
-    Returns:
-        {callback: seconds [rounds]}.
-    """
-    gan = models.build(args)
-    folder = pathlib.Path(args.data).parent
-    logs = dict.fromkeys(gan.means, 1.0)
-    callbacks = [callback(args, folder) for callback in script.CALLBACKS]
-    for callback in callbacks:
-        callback.set_model(gan)
-        callback.on_train_begin()
-    seconds = {type(callback).__name__: [] for callback in callbacks}
-    for _ in range(WARM_UP + rounds):
-        gan.batch.assign_add(args.dump_every)
-        for callback in callbacks:
-            start = time.perf_counter()
-            callback.on_epoch_end(0, logs)
-            seconds[type(callback).__name__].append(time.perf_counter() - start)
-    return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
-
-
-# ---- the speed of the machine
-
-def product(args, dtype="float32"):
-    """A step is a product of two 4096 x 4096 matrices."""
-    a, b = tf.cast(tf.random.normal([2, SIDE, SIDE]), dtype)
-    multiply = tf.function(lambda: tf.reduce_sum(a @ b))
-
-    def run(steps):
-        for _ in range(steps):
-            multiply().numpy()
-
-    return run
-
-
-def forward_operations(network):
-    """Counts the floating-point operations of a forward pass of one image: two per product.
-
-    Returns:
-        Those of all convolutions and dense layers, and those of the first layer.
-    """
-    counts = []
-    for layer in network.layers:
-        if not hasattr(layer, "kernel"):
-            continue
-        is_transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-        shape = layer.input.shape if is_transposed else layer.output.shape
-        counts.append(2 * np.prod(layer.kernel.shape) * np.prod(shape[1:-1]))
-    return sum(counts), counts[0]
-
-
-def step_operations(args):
-    """Counts the floating-point operations of our step.
-
-    A backward pass costs as much as a forward pass for the weights, and as much again for the
-    inputs of the layers. The input of the first layer needs none, but for the fakes in G's update.
-    G has a forward and a backward pass. D has them on real images and on fakes; and once more, for
-    G, without the gradient of its weights.
-    """
-    gan = models.build(args)
-    g, g_first = forward_operations(gan.generator)
-    d, d_first = forward_operations(gan.discriminator)
-    return args.batch_size * ((3 * g - g_first) + 2 * (3 * d - d_first) + 2 * d)
+    return timed(run)
 
 
 # ---- processes
 
-def serve(build, args, pipe):
-    """Builds a rival; then runs as many steps as it is asked for, and answers with the seconds."""
-    run = build(constants.override(constants.Args, **args))
-    for steps in iter(pipe.recv, None):
-        start = time.perf_counter()
-        seconds = run(steps) or time.perf_counter() - start
-        pipe.send(seconds / steps)
+class Rival:
+    """A process that builds a rival, and then runs as many steps as it is asked for.
+
+    Args:
+        root: folder of the clone whose modules it uses.
+        function: name of a function above.
+        arguments: of the function.
+    """
+
+    def __init__(self, root, function, **arguments):
+        command = [sys.executable, __file__, "serve", str(root), function, json.dumps(arguments)]
+        self.process = subprocess.Popen(
+            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def seconds_per_step(self, steps):
+        print(steps, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.process.args} has died")
+        return float(answer) / steps
 
 
-def measure(rivals, args, rounds, steps):
-    """Returns {rival: seconds per step [rounds]}. The rivals take turns."""
-    pipes, context = {}, multiprocessing.get_context("spawn")
-    for name, build in rivals.items():
-        pipes[name], other_end = context.Pipe()
-        context.Process(target=serve, args=(build, args, other_end), daemon=True).start()
-        other_end.close()  # so that a rival which dies ends the bench
+def serve(root, function, arguments):
+    """Answers the requests of a `Rival`."""
+    sys.path.insert(0, root)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what the rival prints is no answer
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # an older clone leaves these to its gan.py
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+    run = globals()[function](**json.loads(arguments))
+    for line in sys.stdin:
+        print(run(int(line)), file=answers, flush=True)
+
+
+def measure(rivals, rounds, steps):
+    """Returns {name: seconds per step [rounds]} of {name: Rival}. The rivals take turns."""
     seconds = {name: [] for name in rivals}
-    for count in [WARM_UP] + rounds * [steps]:
-        for name, pipe in pipes.items():
-            pipe.send(count)
-            seconds[name].append(pipe.recv())
-    for pipe in pipes.values():
-        pipe.send(None)
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
+    for rival in rivals.values():
+        rival.seconds_per_step(WARM_UP)
+    for _ in range(rounds):
+        for name, rival in rivals.items():
+            seconds[name].append(rival.seconds_per_step(steps))
+    for rival in rivals.values():
+        rival.process.kill()
+    return {name: np.array(values) for name, values in seconds.items()}
 
 
-def rivals_of(gpu):
-    """Returns {name: function}. The first is ours, the second ours in bfloat16."""
-    def build(precision, jit_compile="auto"):
-        return functools.partial(ours, precision=precision, jit_compile=jit_compile)
+def start_rivals(data_path, presets, other, bfloat16, gpu):
+    """Returns {name: Rival}. The first is ours."""
+    rivals = {}
+    for name in presets:
+        rivals[name] = Rival(ROOT, "ours", name=name, data=data_path)
+        if other:
+            rivals[f"{name}, {other}"] = Rival(other, "ours", name=name, data=data_path)
+    if presets:
+        return rivals
 
-    rivals = {"ours": ours}
+    start = functools.partial(Rival, data=data_path, augment="", r1_weight=0.0)
+    rivals["ours"] = start(ROOT, "ours")
+    if other:
+        rivals[f"ours, {other}"] = start(other, "ours")
+    if bfloat16:
+        rivals["ours, mixed_bfloat16"] = start(ROOT, "ours", precision="mixed_bfloat16")
     if gpu:
-        rivals["ours, bfloat16"] = build("mixed_bfloat16")
-        rivals["ours, bfloat16, without XLA"] = build("mixed_bfloat16", "off")
-        rivals["ours, float16"] = build("mixed_float16")
-        rivals["ours, float16, without XLA"] = build("mixed_float16", "off")
-        rivals["ours, without XLA"] = build("float32", "off")
-        rivals["ours, without TensorFloat-32"] = without_tensor_float_32
-    else:
-        rivals["ours, `precision=mixed_bfloat16`"] = build("mixed_bfloat16")
-        rivals["the original's `train_on_batch` and `predict`"] = stacked
-        rivals["the step of keras.io's DCGAN, `fit`"] = keras_example
-    if torch:
-        rivals["PyTorch, the step of its DCGAN example"] = pytorch
+        rivals["ours, mixed_float16"] = start(ROOT, "ours", precision="mixed_float16")
+        rivals["ours, without XLA"] = start(ROOT, "ours", jit_compile="off")
+    rivals["the original's `train_on_batch` and `predict`"] = start(ROOT, "original")
+    rivals["the step of keras.io's DCGAN, `fit`"] = start(ROOT, "keras_example")
+    if importlib.util.find_spec("torch"):
+        rivals["PyTorch, the step of its DCGAN example"] = start(ROOT, "pytorch")
     return rivals
+
+
+# ---- the end of an epoch
+
+def measure_epoch_end(data_path, rounds):
+    """Returns {callback: seconds [rounds]} of what training waits for at the end of an epoch."""
+    import gan
+    import models
+    args = preset("Args", {"data": data_path, "keep_every": 0})
+    model = models.build(args)
+    logs = dict.fromkeys(model.means, 1.0)
+    callbacks = [callback(args, pathlib.Path(data_path).parent) for callback in gan.CALLBACKS]
+    for callback in callbacks:
+        callback.set_model(model)
+        callback.on_train_begin()
+    seconds = {}
+    for _ in range(WARM_UP + rounds):
+        model.batch.assign_add(args.dump_every)
+        for callback in callbacks:
+            start = time.perf_counter()
+            callback.on_epoch_end(0, logs)
+            taken = time.perf_counter() - start
+            seconds.setdefault(type(callback).__name__, []).append(taken)
+    return {name: np.array(values[WARM_UP:]) for name, values in seconds.items()}
 
 
 # ---- the report
@@ -358,65 +317,41 @@ def spread(values):
     return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def print_speeds(rivals, seconds, gpu):
-    first = next(iter(rivals))
-    print(f"\n| rival | seconds per step | {first} is x times faster |\n|---|---|---|")
-    digits = 4 if gpu else 3
-    for name in rivals:
-        ratio = spread(seconds[name] / seconds[first])
-        print(f"| {name} | {np.median(seconds[name]):.{digits}f} | {ratio} |")
-
-
-def print_efficiency(products, rivals, seconds, rounds):
-    operations = step_operations(constants.Args)
-    print(f"\nA step is {operations / 1e9:.0f} GFLOP. Products of {SIDE} x {SIDE} matrices took "
-          "turns with the steps.")
-    for dtype, name in zip(products, rivals):
-        rate = 2 * SIDE ** 3 / min(seconds[dtype])
-        least = operations / rate
-        print(f"{dtype}: the best of {rounds} products had {rate / 1e9:.0f} GFLOP/s, so a step "
-              f"takes {least:.2f} seconds at least; {name} runs at "
-              f"{least / np.median(seconds[name]):.0%} of that speed.")
-
-
 def print_epoch_end(parts, step):
+    import args as constants
     print("\n| at the end of an epoch | seconds |\n|---|---|")
     for name, values in parts.items():
-        if max(values) > 0.0005:
-            print(f"| {name} | {np.median(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+        print(f"| {name} | {spread(values)} |")
     total = sum(parts.values())
     share = np.median(total) / step / constants.Args.dump_every
-    print(f"\nTogether {spread(total)} seconds, {share:.1%} of an epoch of "
-          f"{constants.Args.dump_every} batches.")
+    print(f"\nTogether {spread(total)} seconds, {share:.1%} of an epoch.")
 
 
-def main(rounds=ROUNDS, steps=STEPS, gpu=0, presets=""):
-    if presets:
-        rivals = {name: functools.partial(of_preset, name) for name in presets.split(",")}
-    else:
-        rivals = rivals_of(gpu)
-    products = {"float32": product, "bfloat16": functools.partial(product, dtype="bfloat16")}
+def main(rounds=30, steps=2, presets="", other="", bfloat16=0, gpu=0):
+    if not int(gpu):
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    sys.path.insert(0, str(ROOT))
+    from models.toys import faces
     with tempfile.TemporaryDirectory() as folder:
-        args = {"data": f"{folder}/data.hdf5", "augment": "", "keep_every": 0}
-        with h5py.File(args["data"], "w") as file:
-            file["faces"] = faces.sample(10 * constants.Args.batch_size)[0]
-        if presets:
-            print_speeds(rivals, measure(rivals, args, rounds, steps), gpu)
-            return
-        seconds = measure(rivals | products, args, rounds, steps)
-        parts = epoch_end_parts(constants.override(constants.Args, **args), rounds)
-    torch_version = torch.__version__ if torch else "missing: pip install .[bench]"
-    print(f"\nTensorFlow {tf.__version__}, Keras {keras.version()}, PyTorch {torch_version}, "
-          f"{'a GPU' if gpu else 'no GPU'}, {os.cpu_count()} cores, {rounds} rounds of {steps} "
-          "steps")
-    print_speeds(rivals, seconds, gpu)
-    print_efficiency(products, rivals, seconds, rounds)
-    print_epoch_end(parts, np.median(seconds["ours"]))
+        data_path = f"{folder}/data.hdf5"
+        with h5py.File(data_path, "w") as file:
+            file["faces"] = faces.sample(640)[0]
+        chosen = presets.split(",") if presets else []
+        rivals = start_rivals(data_path, chosen, other, int(bfloat16), int(gpu))
+        seconds = measure(rivals, int(rounds), int(steps))
+        first = next(iter(rivals))
+        print(f"{os.cpu_count()} cores, {rounds} rounds of {steps} steps\n")
+        print(f"| rival | seconds per step | divided by {first} |\n|---|---|---|")
+        for name, values in seconds.items():
+            print(f"| {name} | {np.median(values):.4g} | {spread(values / seconds[first])} |")
+
+        if not presets:
+            step = np.median(seconds[first])
+            print_epoch_end(measure_epoch_end(data_path, min(int(rounds), 5)), step)
 
 
 if __name__ == "__main__":
-    options = {}
-    for argument in sys.argv[1:]:
-        name, _, value = argument.partition("=")
-        options[name] = value if name == "presets" else int(value)
-    main(**options)
+    if sys.argv[1:2] == ["serve"]:
+        serve(*sys.argv[2:])
+    else:
+        main(**dict(argument.split("=", 1) for argument in sys.argv[1:]))
