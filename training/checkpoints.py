@@ -34,7 +34,7 @@ SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope
 # The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
-# Options of layers that Keras 3.3 does not have, of batch norm, convolutions and initializers.
+# Options of layers that Keras 3.6 does not have, of batch norm, convolutions and initializers.
 NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
                  "input_axes", "output_axes")
 
@@ -323,7 +323,7 @@ def load_generator(sampler, path):
 
 
 def save_generator(generator, path):
-    """Writes a generator to a .keras file, a Path, that Keras 3.3 and later can load.
+    """Writes a generator to a .keras file, a Path, that Keras 3.6 and later can load.
 
     Keras also saves options that are at their defaults, and an earlier version refuses a file with
     options that it does not know. So `NEWER_OPTIONS` are left out.
