@@ -10,8 +10,9 @@ from training.scores import metrics
 
 BATCHES = 600
 COUNT = 1000   # images on either side
-# Between the worst of three seeds and the best of the broken steps: see `distance_to_toy_faces`.
-LIMIT = 40.0
+# Seeds 0, 1 and 2: 11.7, 11.4 and 8.2; with D's targets swapped 49.7, with G's gradient through
+# D's moving averages 32.2 [measured].
+LIMIT = 20.0
 
 
 def small_pictures(images):
@@ -22,7 +23,10 @@ def small_pictures(images):
 
 
 def train(seed=0, gan_class=None):
-    """Trains toy faces with narrow networks, in the current folder, and returns the GAN."""
+    """Trains toy faces with narrow networks, in the current folder, and returns the GAN.
+
+    Another class, such as one with a broken step, shows what the gate catches.
+    """
     args = constants.override(
         constants.ToyFaces, seed=seed, dataset_size=3000, generator_filters=(64, 32, 16, 16),
         discriminator_filters=(8, 16, 32, 64), ema_decay=0.99)
@@ -36,10 +40,7 @@ def train(seed=0, gan_class=None):
 
 
 def distance_to_toy_faces(gan):
-    """Returns the Frechet distance of generated to real toy faces, both as 8x8 pictures.
-
-    {seed 0, 1, 2: measured; labels of D swapped, G through D's moving averages: measured}
-    """
+    """Returns the Frechet distance of generated to real toy faces, both as 8x8 pictures."""
     generated = []
     for batch in range(COUNT // 100):
         z = gan.sample_z(100, Purpose.GENERATE, batch)
