@@ -80,8 +80,8 @@ def stop_training(name, preset, changes, kills, chance):
     seconds = finish(*command, f"name={whole.name}")
     print(f"{name}: a run of {changes['batches']} batches takes {seconds:.0f} seconds, and one of "
           f"a single batch {starting:.0f}", flush=True)
-    # On average a run is stopped after half of this: after three quarters of the batches in all.
-    after_start = 1.5 * (seconds - starting) / kills
+    # On average a run is stopped after half of this: after half of the batches in all.
+    after_start = (seconds - starting) / kills
     done = 0
     while done < kills:
         if chance.random() < WHILE_STARTING:
@@ -133,7 +133,7 @@ def main(kills=50, wide=5, seed=0):
     chance = random.Random(seed)
     runs = [("narrow", "ToyFaces", NARROW | {"batches": 30 * kills}, kills)]
     if wide:
-        runs.append(("wide", "Args", WIDE | {"batches": 9 * wide}, wide))
+        runs.append(("wide", "Args", WIDE | {"batches": 12 * wide}, wide))
     is_equal = True
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
