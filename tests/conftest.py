@@ -2,12 +2,17 @@
 import contextlib
 import pathlib
 import shutil
+import signal
 
 import pytest
 
 import args as constants
 import data
 from models import devices
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A job in the background of a shell ignores Ctrl-C, and so would the processes of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 devices.fix_order_of_sums()  # as gan.py does, before TensorFlow computes anything
 
