@@ -130,6 +130,7 @@ def stop_data(kills, chance):
 
 
 def main(kills=50, wide=5, seed=0):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     chance = random.Random(seed)
     runs = [("narrow", "ToyFaces", NARROW | {"batches": 30 * kills}, kills)]
     if wide:
