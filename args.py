@@ -407,8 +407,6 @@ IGNORED = {
         "gradient_penalty", "r1_weight")),
 }
 
-LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
-
 
 def has_batch_norm_in_d(args):
     """Returns whether D has batch norm: its output for an image then depends on the batch."""
@@ -417,9 +415,10 @@ def has_batch_norm_in_d(args):
 
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
-    (("network", "photos"),
-     lambda a: not (issubclass(a, Cartoon) == (a.network == "cartoon") == bool(a.photos)),
-     "only the Cartoon presets learn from photos", "Choose one of them"),
+    (("network", "photos"), lambda a: (a.network == "cartoon") != bool(a.photos),
+     "the network cartoon learns from photos, and no other does", "Choose a Cartoon preset"),
+    (("network", "photos"), lambda a: (a.network == "cartoon") != issubclass(a, Cartoon),
+     "the network cartoon needs the constants of a Cartoon preset", "Choose one of these"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
     (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
@@ -460,6 +459,8 @@ INCOMPATIBLE = (
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
+
+LARGE_R1 = 0.5  # with batch norm in D, D hardly learns from here on; 0.1 works [measured]
 
 # What is allowed but seldom intended: (condition, warning).
 WARNINGS = (
@@ -600,7 +601,7 @@ def _check_value(name, value, default):
         if name == "seed" and number >= 2 ** 32:
             raise ValueError(f"`seed` must be below 2**32. Received: seed={value!r}")
     if name in ("real_labels", "fake_labels", "g_labels"):
-        if value[0] > value[1] or sum(value) > 2:
+        if value[0] > value[1] or sum(value) / 2 > 1:
             raise ValueError(f"`{name}` must be (low, high) with a mean in [0, 1]. "
                              f"Received: {name}={value!r}")
 
@@ -608,7 +609,7 @@ def _check_value(name, value, default):
 def _same_type(value, default):
     """Returns whether `value` has the type of `default`. An int may stand for a float."""
     if isinstance(default, tuple):
-        kind = default[0] if default else 1
+        kind = default[0] if default else 1  # an empty tuple is one of ints
         return isinstance(value, tuple) and all(_same_type(item, kind) for item in value)
     if type(default) is float:
         return type(value) in (int, float)
@@ -717,7 +718,7 @@ def _unknown_argument(argument, verbs):
     known = f"a preset ({', '.join(presets())}) as the first one, "
     if verbs:
         known += f"a verb ({', '.join(verbs)}), "
-    nearest = difflib.get_close_matches(argument, [*presets(), *verbs], n=1)
+    nearest = difflib.get_close_matches(argument, list(presets()) + list(verbs), n=1)
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
     if argument in presets():
         hint = f"Put {argument} first. "

@@ -182,9 +182,9 @@ def generate(args):
     # Each row of the interpolation starts at a generated image, so `rows` of them are needed.
     row_starts, grid_images = [], []
     for numbers, z, labels, images in generate_images(args, sampler, max(count, rows), chosen):
+        if len(row_starts) < rows:
+            row_starts.extend(z)
         for index, number in enumerate(numbers):
-            if number < rows:
-                row_starts.append(z[index])
             if number >= count:
                 continue
             if number < rows * columns:
@@ -196,6 +196,7 @@ def generate(args):
 
     # Each row leads to the start of the next row, and the last row back to the first.
     fractions = np.arange(columns) / columns
+    row_starts = row_starts[:rows]
     row_ends = row_starts[1:] + row_starts[:1]
     interpolated = []
     for start, end in zip(row_starts, row_ends):
@@ -236,6 +237,8 @@ def generate_images(args, sampler, count, chosen=None):
             z = np.asarray(sampler.sample_z(args.batch_size, Purpose.GENERATE, batch, labels))
         images = data.denormalize(sampler.sample(z, batch))
         wanted = min(args.batch_size, count - first)
+        if labels:
+            labels = labels[:wanted]
         yield numbers[:wanted], z[:wanted], labels, images[:wanted]
 
 

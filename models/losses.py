@@ -135,10 +135,10 @@ def r1_now_and_then(discriminator, real, is_due):
     penalty, gradients = tf.cond(is_due, compute, skip)
 
     @tf.custom_gradient
-    def penalty_of(*weights):
+    def attach_gradients(*_):
         return penalty, lambda upstream: [upstream * gradient for gradient in gradients]
 
-    return penalty_of(*weights)
+    return attach_gradients(*weights)
 
 
 def gradient_penalty(discriminator, real, fake, seed):

@@ -21,6 +21,7 @@ class WarmUp(GAN):
         with tape:
             loss = tf.where(learns, loss, 0.0)
         norm = super().update(optimizer, tape, loss, variables)
+        # The optimizer that counts is the inner one where float16's loss scaling wraps it.
         iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
         iterations.assign_sub(tf.cast(~learns, iterations.dtype))
         return norm
@@ -67,5 +68,6 @@ class Forcecore(WarmUp):
             g_loss = weighted_sum(g_terms)
         g_norm = self.update(self.g_optimizer, g_tape, g_loss, self.g_variables)
 
+        # Of D's two updates the larger norm is logged: it tells whether gradients explode.
         return self.finish_step(
             real_terms + fake_terms + g_terms, tf.maximum(real_norm, fake_norm), g_norm)

@@ -47,6 +47,7 @@ class Sampler:
         sampling, `batch`, an int, selects its random numbers.
         """
         states = randomness.seed_states([self.generator])
+        # A seed state is (seed, number of draws so far).
         moved = [(state, state + tf.constant([0, batch], state.dtype)) for state in states]
         with keras.StatelessScope(state_mapping=moved):
             return tf.cast(self.generator(z, training=False), "float32")

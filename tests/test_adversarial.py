@@ -527,7 +527,7 @@ def test_losses_images_and_weights_stay_float32_in_any_precision(small, precisio
     for _ in range(2):
         logs = gan.train_step(batch)
     assert all(value.dtype == "float32" and np.isfinite(value) for value in logs.values())
-    layers = [*gan.generator.layers, *gan.discriminator.layers]
+    layers = gan.generator.layers + gan.discriminator.layers
     assert {weight.dtype for layer in layers for weight in layer.weights} == {"float32"}
     assert precision.removeprefix("mixed_") in {layer.compute_dtype for layer in layers}
     assert gan.sample(gan.sample_z(2)).dtype == "float32"

@@ -213,6 +213,8 @@ def test_constant_that_a_network_ignores_is_refused(network, name):
 # For each rule of INCOMPATIBLE, in this order, constants that break it alone.
 BROKEN = [
     (Args, {"photos": "photos/*"}),
+    (Args, {"photos": "photos/*", "network": "cartoon", "generator_extra_filters": (),
+            "batch_norm": "none", "r1_weight": 0.0}),
     (Args, {"image_shape": (64, 64, 2)}),
     (Cartoon64, {"image_shape": (64, 64, 1)}),
     (Even, {"image_shape": (2, 7, 1)}),
@@ -232,7 +234,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("rule, broken", [*zip(constants.INCOMPATIBLE, BROKEN, strict=True)])
+@pytest.mark.parametrize("rule, broken", list(zip(constants.INCOMPATIBLE, BROKEN, strict=True)))
 def test_incompatible_constants_are_refused(rule, broken):
     (first, second), _, reason, remedy = rule
     preset, changes = broken

@@ -74,7 +74,7 @@ def train(model, args, batches, *chosen):
     epochs = callbacks.Epochs(args, batches)
     with epochs:
         model.fit(tf.data.Dataset.from_tensors(0.0).repeat(), steps_per_epoch=args.dump_every,
-                  epochs=batches, verbose=0, callbacks=[*chosen, epochs])
+                  epochs=batches, verbose=0, callbacks=list(chosen) + [epochs])
     return epochs
 
 

@@ -58,7 +58,7 @@ def test_batch_norm_gets_the_statistics_of_the_images_of_z(generator):
 def test_statistics_leave_weights_and_seeds_alone(generator):
     average = ema.copy(generator)
     state, = randomness.seed_states([average])
-    before = values([*average.trainable_weights, state])
+    before = values(average.trainable_weights + [state])
     ema.update_batch_norm(average, tf.random.stateless_normal([16, 4], [1, 2]))
-    after = values([*average.trainable_weights, state])
+    after = values(average.trainable_weights + [state])
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))

@@ -206,7 +206,7 @@ def test_generate_writes_images_a_grid_and_an_interpolation(untrained, tiny):
     folder = gan.generate(tiny(generate_count=19))  # no multiple of the batch of 8
     assert folder == RUN / "generated/000004"
     numbered = [f"{number:05d}.png" for number in range(19)]
-    assert names(folder) == [*numbered, "grid.png", "interpolation.png"]
+    assert names(folder) == numbered + ["grid.png", "interpolation.png"]
     images = [image(folder / name) for name in numbered]
     assert len({pixels.tobytes() for pixels in images}) == 19
     assert Image.open(folder / "grid.png").size == (4 * 64, 2 * 64)

@@ -48,9 +48,15 @@ def execute(name, folder):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_notebook_was_executed_without_errors(name):
+def test_notebook_is_small(name):
+    assert (ROOT / "notebooks" / f"{name}.ipynb").stat().st_size < 500_000
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_was_executed_in_order_without_errors(name):
+    counts = [cell["execution_count"] for cell in cells_of(name)]
+    assert counts == list(range(1, len(counts) + 1))
     for cell in cells_of(name):
-        assert cell["execution_count"]
         assert all(output["output_type"] != "error" for output in cell["outputs"])
 
 

@@ -176,7 +176,7 @@ def test_check_is_added_by_a_function_and_a_row(train, monkeypatch):
         return np.mean(state.samples)
 
     row = watch.Check(brightness, "above", 0.5, "The samples are too bright: {number:.1f} [mine].")
-    monkeypatch.setattr(watch, "CHECKS", [*watch.CHECKS, row])
+    monkeypatch.setattr(watch, "CHECKS", watch.CHECKS + [row])
     assert train({"samples": IMAGES / 4 + 0.7}) == [
         "Batch 100: The samples are too bright: 0.7 [mine]."]
 

@@ -125,7 +125,7 @@ def read_record(run):
 
 def _check_version(run):
     """Raises ValueError if a run was begun by an earlier version, whose checkpoints are folders."""
-    found = [*run.glob("pretrain/weights/*"), *run.glob("weights/*")]
+    found = list(run.glob("pretrain/weights/*")) + list(run.glob("weights/*"))
     folders = [path for path in found if path.is_dir()]
     if folders and not read_record(run):
         raise ValueError(f"{run} was begun by an earlier version, and cannot be resumed. Choose "
@@ -156,7 +156,7 @@ def check_record(run, record, may_differ=MAY_DIFFER):
         lines = "\n".join(differences)
         raise ValueError(f"{run} was begun with other constants. Set these back to resume it, or "
                          f"choose another `name` for a new run. Received:\n{lines}")
-    if "fingerprint" in record and record["fingerprint"] != begun["fingerprint"]:
+    if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
         raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
                          "to resume it, or choose another `name` for a new run. "
                          f"Received: data={now['data']}")

@@ -186,6 +186,7 @@ def small_disk(folder, mebibytes):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder]
     if subprocess.run(mount, capture_output=True).returncode:
+        # Without a disk of its own the test would have to fill the user's.
         pytest.skip("only root may mount the small disk that this test fills")
     try:
         yield
