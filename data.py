@@ -727,7 +727,8 @@ def _batch_rows(args, count, start, shares, mine, stream=()):
             order = rng.permutation(training)
             pass_of_order = pass_number
         rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # for the disk
-        rng = np.random.default_rng([args.seed, pass_number, index, *stream])
+        # From 1: NumPy takes [1, 2, 0] for [1, 2], which is the seed of the order.
+        rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
         mirrored = rng.random(len(rows)) < 0.5 * args.flip
         for share in mine:
             part = slice(share * part_size, (share + 1) * part_size)

@@ -525,6 +525,22 @@ def test_load_returns_labels_if_conditional(here, tiny):
         assert label in (label_of.get(bytes(image)), label_of.get(image[:, ::-1].tobytes()))
 
 
+def test_orders_and_flips_have_random_streams_of_their_own(with_photos, monkeypatch):
+    streams = []
+    default_rng = np.random.default_rng
+
+    def record(seed):
+        streams.append(tuple(np.random.SeedSequence(seed).generate_state(4)))
+        return default_rng(seed)
+
+    batches = data.iterate(with_photos)
+    next(batches)
+    monkeypatch.setattr(np.random, "default_rng", record)
+    for _ in range(20):
+        next(batches)
+    assert len(set(streams)) == len(streams) > 50
+
+
 def test_flip_mirrors_about_half_of_the_images(here):
     pixels = np.zeros((64, 8, 8, 3), "uint8")
     pixels[:, :, 0] = 255  # a white left edge
