@@ -618,6 +618,10 @@ def _same_type(value, default):
 
 # ---- presets and overrides
 
+# In these `override` replaces `~`, the home folder: many shells leave it as it is in an argument.
+# For images and photos data.py does so.
+PATHS = ("data", "weights", "features", "content_features", "style_features")
+
 
 def constants(args):
     """Returns {name: value} of every constant of `args`; a preset's own value wins."""
@@ -641,11 +645,17 @@ def presets():
 def override(args, **changes):
     """Returns a subclass of `args` in which only `changes` differ: `override(Args, batches=20)`.
 
+    In PATHS `~` is replaced by the home folder.
+
     Raises:
         ValueError: if a name is unknown, or a value has the wrong type or range.
     """
     changed = type(args.__name__, (args,), changes)
     _check_each(changed)
+    for cls in changed.__mro__:  # in presets, too, which may have been edited
+        for name in PATHS:
+            if name in vars(cls):
+                setattr(cls, name, os.path.expanduser(vars(cls)[name]))
     return changed
 
 

@@ -25,6 +25,7 @@ import hashlib
 import itertools
 import math
 import os
+import platform
 import re
 import shutil
 import sys
@@ -50,8 +51,12 @@ PHOTO_STREAM = (1, 1, 1)  # added to the seed of the photos' order, which differ
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
 
 # What to do with common files that Pillow does not read.
-ADVICE = {".heic": "convert it to JPEG first", ".zip": "unpack it first", ".tar": "unpack it first",
-          ".gz": "unpack it first", ".rar": "unpack it first"}
+CONVERT = "convert it to JPEG or PNG first"
+UNPACK = "unpack it first"
+ADVICE = {".heic": CONVERT, ".heif": CONVERT, ".jxl": CONVERT, ".tif": CONVERT, ".tiff": CONVERT,
+          ".zip": UNPACK, ".tar": UNPACK, ".gz": UNPACK, ".tgz": UNPACK, ".rar": UNPACK,
+          ".7z": UNPACK}
+SPLITS = ("train", "test", "val", "valid", "validation")  # folders that are seldom classes
 
 
 # ---- bytes and floats
@@ -136,7 +141,8 @@ def _open_image(path, least_size=None):
     """
     with Image.open(path) as image:
         if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself only warns
-            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            raise Image.DecompressionBombError(
+                f"{image.width} x {image.height} pixels are too many; make it smaller first")
         if least_size:
             image.draft(None, least_size)
         return ImageOps.exif_transpose(image)
@@ -158,8 +164,11 @@ def _to_bytes(image, channels):
     if image.mode == "F":
         raise ValueError("its pixels are floats of unknown range; convert it to 8 bits first")
     if image.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion would clip it at 255
-        pixels = np.asarray(image, "int64").clip(0, 65535) // 257
-        image = Image.fromarray(np.uint8(pixels))
+        pixels = np.asarray(image, "int64")
+        if pixels.min() < 0 or not 4096 <= pixels.max() <= 65535:  # 12 bits or fewer look black
+            raise ValueError(f"its pixels are integers from {pixels.min()} to {pixels.max()}, not "
+                             "from 0 to 65535; convert it to 8 bits first")
+        image = Image.fromarray(np.uint8(pixels // 257))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -185,8 +194,10 @@ def make(args):
     if os.path.exists(args.data) and not h5py.is_hdf5(args.data):
         raise ValueError("`data` must be a new file, or an HDF5 file to replace. Remove this file, "
                          f"or choose another name. Received: data={args.data}")
-    os.makedirs(os.path.dirname(args.data) or ".", exist_ok=True)
-    temporary = f"{args.data}.{os.getpid()}.tmp"
+    path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _remove_leftovers(path)
+    temporary = f"{path}.{platform.node()}.{os.getpid()}.tmp"
     write_images = EMBEDDED.get(args.images, _write_files)
     try:
         with h5py.File(temporary, "w") as file:
@@ -199,7 +210,7 @@ def make(args):
             file.attrs["seed"] = args.seed
             file.attrs["fingerprint"] = _encode(_hash(file))
             count = len(file["faces"])
-        os.replace(temporary, args.data)
+        os.replace(temporary, path)
     except OSError as error:
         if not error.errno:
             raise
@@ -210,6 +221,21 @@ def make(args):
             os.remove(temporary)
     print(f"{args.data}: {count} images of {'x'.join(map(str, args.image_shape))}")
     return args.data
+
+
+def _remove_leftovers(path):
+    """Removes the temporary files of `path` whose processes, of this machine, were killed."""
+    if os.name != "posix":  # elsewhere os.kill ends the process
+        return
+    for leftover in glob.glob(f"{glob.escape(path)}.{platform.node()}.*.tmp"):
+        pid = int(leftover.split(".")[-2])
+        try:
+            os.kill(pid, 0)  # sends nothing: it fails if there is no such process
+        except ProcessLookupError:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(leftover)
+        except PermissionError:  # there is one, of another user
+            pass
 
 
 def _slices(total):
@@ -283,6 +309,8 @@ def find_files(pattern):
     pattern = os.path.expanduser(pattern)
     if os.path.isdir(pattern):
         pattern = os.path.join(glob.escape(pattern), "**")
+    elif os.path.isfile(pattern):
+        pattern = glob.escape(pattern)
     paths = set(glob.glob(pattern, recursive=True))  # glob repeats some if there are two `**`
     return sorted(path for path in paths if not os.path.isdir(path))
 
@@ -311,10 +339,17 @@ def _write_files(args, file):
     names, labels = np.unique(folders, return_inverse=True)
     read = functools.partial(read_image, image_shape=args.image_shape, crop=args.crop)
     _write_shuffled(args, file, "faces", paths, read, labels, names)
+    if "label_names" in file:
+        splits = [name for name in SPLITS if _encode(name) in file["label_names"][:]]
+        if splits:
+            print(f"The labels are the names of the innermost folders, such as {splits[0]}. For "
+                  f"classes use {splits[0]}/class rather than class/{splits[0]}.")
 
 
 def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
     """Reads images and writes them in random order, without those that are exact duplicates.
+
+    Of several labels of one image the first is kept.
 
     Args:
         args: the constants of the run.
@@ -326,59 +361,66 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
         label_names: sequence of text.
     """
     order = np.random.default_rng(args.seed).permutation(len(items))
-    if args.dataset_size:
-        order = order[:args.dataset_size]
-    kept = []   # numbers of the items that are written
-    first = {}  # {hash of an image: number of the first item that has it}
-    duplicates = relabeled = 0
-    for usable in _read_in_threads(items, read, order):
+    most = args.dataset_size or len(items)
+    labels_of = {}  # {hash of an image that is written: the set of its labels}
+    duplicates = skipped = 0
+    for part in _read_in_threads(items, read, order):
         images = []
-        for number, image in usable:
-            digest = hashlib.sha256(image).digest()
-            if digest not in first:
-                first[digest] = number
-                kept.append(number)
-                images.append(image)
+        for number, image in part:
+            if isinstance(image, str):
+                print(f"skipped {items[number]}: {image}")
+                skipped += 1
                 continue
-            duplicates += 1
-            if len(labels) and labels[number] != labels[first[digest]]:
-                relabeled += 1
+            digest = hashlib.sha256(image).digest()
+            if digest in labels_of:
+                duplicates += 1
+            else:
+                labels_of[digest] = set()
+                images.append(image)
+            if len(labels):
+                labels_of[digest].add(labels[number])
+            if len(labels_of) == most:
+                break
         if images:
             _append(args, file, name, images)
-    if not kept:
+        if len(labels_of) == most:
+            break
+    if not labels_of:
         constant = "images" if name == "faces" else name
         raise ValueError(f"`{constant}` matches no usable image: all of its files were skipped. "
                          f"Received: {constant}={getattr(args, constant)}")
-    print(f"{name}: {len(kept)} images kept, {duplicates} exact duplicates dropped, "
-          f"{len(order) - len(kept) - duplicates} files skipped")
-    if relabeled:
-        print(f"{relabeled} of the duplicates have another label than the image that was kept")
+    print(f"{name}: {len(labels_of)} images kept, {duplicates} exact duplicates dropped, "
+          f"{skipped} files skipped")
     if len(labels):
-        _write_labels(file, labels[kept], label_names)
+        several = [sorted(found) for found in labels_of.values() if len(found) > 1]
+        if several:
+            example = " and ".join(label_names[label] for label in several[0])
+            print(f"{len(several)} images have several labels, such as {example}: the first is "
+                  "kept")
+        _write_labels(file, [min(found) for found in labels_of.values()], label_names)
 
 
 def _read_in_threads(items, read, order):
-    """Yields lists of (number of an item, image). Reports and leaves out what cannot be read."""
+    """Yields lists of (number of an item, its image, or a text that says why it has none)."""
     def read_or_explain(number):
         try:
             return read(items[number])
-        except Image.UnidentifiedImageError:
-            ending = os.path.splitext(items[number])[1].lower()
-            return ADVICE.get(ending, "not an image")
         except Exception as error:  # decoders raise all kinds of errors for corrupt files
-            return f"{type(error).__name__}: {error}"
+            return _explain(items[number], error)
 
     Image.init()  # loads Pillow's plugins here: loading them in several threads at once is a race
     with ThreadPoolExecutor() as pool:
         for start, stop in _slices(len(order)):
             part = order[start:stop]
-            usable = []
-            for number, image in zip(part, pool.map(read_or_explain, part)):
-                if isinstance(image, str):
-                    print(f"skipped {items[number]}: {image}")
-                else:
-                    usable.append((number, image))
-            yield usable
+            yield list(zip(part, pool.map(read_or_explain, part)))
+
+
+def _explain(path, error):
+    """Returns why a file cannot be used, given what Pillow raised for it."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        ending = os.path.splitext(path)[1].lower()
+        return ADVICE.get(ending, "not an image")
+    return f"{type(error).__name__}: {error}"
 
 
 def _write_idx_files(args, file, paths):
@@ -467,15 +509,22 @@ EMBEDDED = {"toyfaces": _write_toyfaces, "toyscenes": _write_toyscenes, "mnist":
 
 @contextlib.contextmanager
 def _open_hdf5(path):
-    """Opens `data` to read. Whatever h5py raises for a damaged file becomes one ValueError."""
+    """Opens `data` to read. Whatever h5py raises becomes an error of one line."""
     if not os.path.exists(path):
         raise FileNotFoundError("`data` does not exist. Make it with: python data.py. "
                                 f"Received: data={path}")
     try:
         with h5py.File(path, "r") as file:
             yield file
+    except PermissionError as error:
+        raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
         reason = " ".join(str(error).split())  # HDF5's messages have several lines
+        if "unable to lock file" in reason or "already open for write" in reason:
+            raise ValueError("`data` is locked: another program has it open, or its file system "
+                             "has no locks. Close that program, or set the environment variable "
+                             "HDF5_USE_FILE_LOCKING=FALSE. "
+                             f"Received: data={path} ({reason})") from None
         raise ValueError("`data` must be a whole file of data.py. Make it again with: python "
                          f"data.py. Received: data={path} ({reason})") from None
 
@@ -568,7 +617,8 @@ def open_images(args, name="faces"):
         raise ValueError("`batch_size` must be at most the number of training images. Lower it, or "
                          f"use more images. Received: batch_size={args.batch_size}, with "
                          f"{len(training)} training images of {count} {name} in data={args.data}")
-    is_float = dtype == "float32" and -1 <= examples.min() < 0 < examples.max() <= 1
+    # Not 0 to 1, of which resizing may leave values just below 0, nor -0.5 to 0.5.
+    is_float = dtype == "float32" and -1 <= examples.min() < -0.5 and 0.5 < examples.max() <= 1
     if dtype != "uint8" and not is_float:
         raise ValueError("`data` must hold uint8, or float32 from -1 to 1. Received: "
                          f"data={args.data} with {dtype} from {examples.min()} to {examples.max()}")
@@ -727,7 +777,8 @@ def _batch_rows(args, count, start, shares, mine, stream=()):
             order = rng.permutation(training)
             pass_of_order = pass_number
         rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # for the disk
-        rng = np.random.default_rng([args.seed, pass_number, index, *stream])
+        # From 1: NumPy takes [1, 2, 0] for [1, 2], which is the seed of the order.
+        rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
         mirrored = rng.random(len(rows)) < 0.5 * args.flip
         for share in mine:
             part = slice(share * part_size, (share + 1) * part_size)
@@ -865,7 +916,7 @@ def translate_photos(args, function, multiple, folder):
         try:
             image = np.asarray(_to_bytes(_open_image(path), 3))
         except Exception as error:  # decoders raise all kinds of errors for corrupt files
-            print(f"skipped {path}: {error}")
+            print(f"skipped {path}: {_explain(path, error)}")
             continue
         rows, columns, _ = image.shape
         padded_rows = math.ceil(max(rows, MIN_TRANSLATED) / multiple) * multiple

@@ -305,6 +305,26 @@ def test_text_is_taken_as_it_is():
     assert (parsed.images, parsed.data) == ("a=b/*.jpg", "")
 
 
+def test_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    parsed, _ = parse(["CartoonPhotos", "data=~/x.hdf5", "weights=~/w.h5", "features=~/f.keras",
+                       "style_features=~/s.keras:layer", "name=~"])
+    assert parsed.data == "/home/me/x.hdf5"
+    assert parsed.weights == "/home/me/w.h5"
+    assert parsed.features == "/home/me/f.keras"
+    assert parsed.style_features == "/home/me/s.keras:layer"
+    assert parsed.name == "~"
+
+
+def test_tilde_in_an_edited_preset_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(Args, "data", "~/x.hdf5")
+    monkeypatch.setattr(ToyFaces, "data", "~/toys.hdf5")
+    assert parse(["Small"])[0].data == "/home/me/x.hdf5"
+    assert parse(["ToyFaces"])[0].data == "/home/me/toys.hdf5"
+    assert "data" not in constants.overrides(parse(["ToyFaces"])[0])
+
+
 @pytest.mark.parametrize("arguments, received", [
     (["Toyfaces"], "Toyfaces"),
     (["Cartoon"], "Cartoon"),

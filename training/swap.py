@@ -68,7 +68,8 @@ class SwapCheckpoints(keras.callbacks.Callback):
         older = candidates(batch, self.args)
         if not older:
             return
-        random = np.random.default_rng([self.args.seed, batch])
+        # [seed, batch] alone would be the seed of the images' order in that pass.
+        random = np.random.default_rng([self.args.seed, batch, 0, 1])
         name = random.choice(["generator", "discriminator"])
         chosen = older[random.integers(len(older))]
 
