@@ -7,6 +7,7 @@ differs. Functions take the class itself: `train_gan(ToyFaces)`.
 The origin of a value is in brackets; SOURCES at the end of this file has the addresses.
 """
 import ast
+import codecs
 import difflib
 import os
 import re
@@ -767,7 +768,7 @@ def read_command_line(verbs=()):
 
 
 def run_script(main, args, verbs=(), errors=()):
-    """Runs `main(args, verbs)`. Errors that a user can fix end the process with one line.
+    """Returns `main(args, verbs)`. Errors that a user can fix end the process with one line.
 
     Args:
         main: the function to run.
@@ -776,13 +777,20 @@ def run_script(main, args, verbs=(), errors=()):
     """
     script = os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
+        codecs.register_error("escape", _escape)
+        sys.stdout.reconfigure(errors="escape")
     try:
-        main(args, verbs)
+        return main(args, verbs)
     except (ValueError, OSError, *errors) as error:
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: interrupted. Run the same command again.")
+
+
+def _escape(error):
+    """Handles text that stdout cannot encode: some file names, and the bars of Keras' downloads."""
+    text = error.object[error.start:error.end].replace("\u2501", "=")
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 # ---- where the values come from

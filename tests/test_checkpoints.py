@@ -16,6 +16,7 @@ from compare_runs import differences
 import args as constants
 import data
 import models
+from models import devices
 from training import checkpoints
 
 RUN = pathlib.Path("runs/even")
@@ -104,7 +105,7 @@ def test_file_system_without_locks_is_reported_and_used(here, even, monkeypatch,
 
 
 def test_machines_beside_the_chief_write_to_a_temporary_folder(here, even, monkeypatch):
-    monkeypatch.setattr(checkpoints.devices, "machine", lambda: 1)
+    monkeypatch.setattr(devices, "machine", lambda: 1)
     with open_run(even()) as folder:
         (folder / "loss.csv").touch()
     assert not folder.exists() and names(here) == []

@@ -25,7 +25,7 @@ import gan
 import models
 from models import dcgan
 from models.toys import faces
-from training import callbacks, checkpoints, scores
+from training import callbacks, checkpoints, preparation, scores
 
 RUN = pathlib.Path("runs/toyfaces")
 NEWEST = "weights/000004.weights.h5"
@@ -380,7 +380,7 @@ def test_mistakes_are_one_line_before_tensorflow_is_loaded(here):
 
 def test_without_any_images_toy_faces_are_used(here, capsys):
     args, _ = constants.parse(["batches=7", "batch_size=64"])
-    chosen = gan.choose_data(args)
+    chosen = preparation.choose_data(args)
     assert constants.preset_name(chosen) == "ToyFaces"
     assert (chosen.name, chosen.data) == ("toyfaces", "toyfaces.hdf5")
     assert (chosen.batches, chosen.batch_size) == (7, 64)  # as they were given, as Args has it
@@ -391,7 +391,7 @@ def test_without_any_images_toy_faces_are_used(here, capsys):
 
 def test_another_preset_keeps_its_constants_on_toy_faces(here):
     args, _ = constants.parse(["KerasExample", "seed=3"])
-    chosen = gan.choose_data(args)
+    chosen = preparation.choose_data(args)
     assert constants.preset_name(chosen) == "KerasExample"
     assert (chosen.seed, chosen.images, chosen.data) == (3, "toyfaces", "toyfaces.hdf5")
 
@@ -408,17 +408,17 @@ def test_images_that_exist_are_not_replaced_by_toy_faces(here):
     folder = pathlib.Path(constants.Args.images, "a")
     folder.mkdir(parents=True)
     (folder / "face.png").touch()
-    assert gan.choose_data(constants.Args) is constants.Args
+    assert preparation.choose_data(constants.Args) is constants.Args
 
 
 def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, even, capsys):
     for changes in ({}, {"dataset_size": 40}, {"dataset_size": 40, "seed": 1}):
         args = even(**changes)
-        gan.prepare_data(args)
+        preparation.prepare_data(args)
         made = os.stat("even.hdf5").st_ino
         origin = data.attributes(args)
         assert (origin["dataset_size"], origin["seed"]) == (args.dataset_size, args.seed)
-        gan.prepare_data(args)
+        preparation.prepare_data(args)
         assert os.stat("even.hdf5").st_ino == made  # it was left as it is
     printed = capsys.readouterr().out
     assert printed.startswith("There is no even.hdf5: making it of even.\n")
@@ -427,8 +427,8 @@ def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, even, capsy
 
 def test_data_that_was_named_is_used_as_it_is(numbers, even):
     made = os.stat("even.hdf5").st_ino
-    gan.prepare_data(even(data="even.hdf5", dataset_size=50))
-    gan.prepare_data(constants.override(constants.Args, data="even.hdf5"))
+    preparation.prepare_data(even(data="even.hdf5", dataset_size=50))
+    preparation.prepare_data(constants.override(constants.Args, data="even.hdf5"))
     assert os.stat("even.hdf5").st_ino == made
 
 
@@ -445,15 +445,15 @@ def test_data_of_other_images_is_neither_used_nor_overwritten(mine):
     before = (mine / "data.hdf5").read_bytes()
     for changes in ({"images": "toyfaces"}, {"images": "theirs"}, {"photos": "photos"}):
         with pytest.raises(ValueError, match="`data`.*made from mine"):
-            gan.prepare_data(constants.override(constants.Args, **changes))
+            preparation.prepare_data(constants.override(constants.Args, **changes))
     assert (mine / "data.hdf5").read_bytes() == before
-    gan.prepare_data(constants.Args)
+    preparation.prepare_data(constants.Args)
 
 
 def test_crop_that_has_no_effect_is_reported(mine, capsys):
-    gan.prepare_data(constants.Args)
+    preparation.prepare_data(constants.Args)
     assert "crop" not in capsys.readouterr().out
-    gan.prepare_data(constants.override(constants.Args, crop="squash"))
+    preparation.prepare_data(constants.override(constants.Args, crop="squash"))
     assert "made with crop=center" in capsys.readouterr().out
 
 
@@ -461,7 +461,7 @@ def test_crop_that_has_no_effect_is_reported(mine, capsys):
 
 def resumed(*command_line):
     args, _ = constants.parse(command_line)
-    return gan.resume_constants(args)
+    return preparation.resume_constants(args)
 
 
 @pytest.fixture
@@ -483,7 +483,7 @@ def test_run_is_resumed_with_the_preset_and_overrides_it_was_begun_with(soft, ca
 
 def test_nothing_is_said_of_a_run_that_is_resumed_by_the_same_command(soft, even, capsys):
     args = even(name="soft", real_labels=(0.7, 1.2))
-    assert constants.constants(gan.resume_constants(args)) == constants.constants(args)
+    assert constants.constants(preparation.resume_constants(args)) == constants.constants(args)
     assert capsys.readouterr().out == ""
 
 
@@ -507,7 +507,7 @@ def test_preset_that_is_gone_is_named(soft):
 def test_run_without_checkpoints_remembers_nothing(numbers, even):
     save_run(even(name="soft"))
     args, _ = constants.parse(["name=soft"])
-    assert gan.resume_constants(args) is args
+    assert preparation.resume_constants(args) is args
 
 
 def test_toy_faces_are_resumed_by_the_same_command_without_arguments(untrained, untrained_fit):
