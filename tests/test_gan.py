@@ -312,12 +312,15 @@ def called(monkeypatch):
     (["pretrain_gen", "train_gan", "generate"], 5, ["pretrain_gen", "train_gan", "generate"]),
 ])
 def test_verbs_run_in_the_order_given(numbers, even, called, verbs, pretrain_batches, expected):
-    gan.main(even(pretrain_batches=pretrain_batches), verbs)
+    args = even(pretrain_batches=pretrain_batches)
+    save_run(args, 2)
+    gan.main(args, verbs)
     assert called == expected
 
 
 def test_data_is_made_for_the_training_only(here, even, called):
-    gan.main(even(), ["generate"])
+    with pytest.raises(FileNotFoundError, match="name=even"):
+        gan.main(even(), ["generate"])
     assert os.listdir() == []
     gan.main(even())
     assert os.listdir() == ["even.hdf5"]
@@ -368,12 +371,47 @@ def test_warnings_are_printed(toys, tiny, called, capsys):
     assert "`r1_weight` is large" in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line_before_tensorflow_is_loaded(here):
-    for arguments in (["bathces=5"], ["batches=5.5"], ["network=dcgn"], ["trian_gan"]):
-        done = subprocess.run([sys.executable, ROOT / "gan.py", *arguments],
-                              capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
-        assert done.stderr.startswith("gan.py: ") and done.stderr.count("\n") == 1
+def run_script(*arguments, **environment):
+    """Runs a script of the project as a user does, and returns the finished process."""
+    return subprocess.run([sys.executable, ROOT / arguments[0], *arguments[1:]], timeout=60,
+                          capture_output=True, text=True, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("arguments, received", [
+    (["gan.py", "bathces=5"], "`batches`"),
+    (["gan.py", "batches=5.5"], "`batches`"),
+    (["gan.py", "network=dcgn"], "`network`"),
+    (["gan.py", "trian_gan"], "trian_gan"),
+    (["gan.py", "images=nosuch"], "`images`"),
+    (["gan.py", "Even", "weights=nosuch"], "`weights`"),
+    (["gan.py", "Even", "generate"], "name=even"),
+    (["gan.py", "Even", "evaluate"], "name=even"),
+    (["gan.py", "Even", "generate", "weights=nosuch"], "weights='nosuch'"),
+    (["data.py", "images=nosuch"], "`images`"),
+])
+def test_mistakes_are_one_line_before_tensorflow_is_loaded(here, arguments, received):
+    """A module that cannot be imported stands in for TensorFlow."""
+    (here / "tensorflow.py").write_text("raise AssertionError('TensorFlow is loaded')")
+    done = run_script(*arguments, PYTHONPATH=str(here))
+    assert done.returncode == 1
+    message = done.stderr.strip()
+    assert message.startswith(f"{arguments[0]}: ") and received in message
+    assert "\n" not in message
+
+
+def test_only_the_own_lines_of_a_training_are_printed(here):
+    done = run_script("gan.py", "Even", "batches=4", "dump_every=2", "dataset_size=200",
+                      TF_CPP_MIN_LOG_LEVEL=models.QUIET)
+    assert done.stderr == ""
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == [
+        "runs/even:", "2/4", "4/4"]
+
+
+def test_tensorflow_that_cannot_be_imported_says_why(here):
+    (here / "tensorflow.py").write_text(
+        "import os; os.write(2, b'a library is missing'); raise ImportError('no TensorFlow')")
+    done = run_script("gan.py", "Even", PYTHONPATH=str(here))
+    assert "a library is missing" in done.stderr and "no TensorFlow" in done.stderr
 
 
 # ---- the data of a run
