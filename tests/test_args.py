@@ -218,6 +218,7 @@ BROKEN = [
     (Args, {"image_shape": (64, 64, 2)}),
     (Cartoon64, {"image_shape": (64, 64, 1)}),
     (Even, {"image_shape": (2, 7, 1)}),
+    (Cartoon64, {"upsampling": "pixel_shuffle"}),
     (Args, {"loss": "wasserstein"}),
     (Args, {"spectral_norm": True}),
     (Args, {"gradient_penalty": 1.0, "d_updates": "apart"}),
