@@ -790,6 +790,14 @@ def run_script(main, args, verbs=(), errors=()):
         sys.exit(f"\n{script}: interrupted. Run the same command again.")
 
 
+def report(text, end="\n"):
+    """Prints what happens in a training, which goes on if the terminal or the pipe is closed."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")
+
+
 def _escape(error):
     """Handles text that stdout cannot encode: some file names, and the bars of Keras' downloads."""
     text = error.object[error.start:error.end].replace("\u2501", "=")

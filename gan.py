@@ -128,9 +128,10 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
     devices.any_machine(False)  # the others wait here until the chief has saved
     if epochs.received:
-        print(f"Stopped by {signal.Signals(epochs.received).name} after batch "
-              f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
-              "to resume.")
+        constants.report(
+            f"Stopped by {signal.Signals(epochs.received).name} after batch "
+            f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
+            "to resume.")
         sys.exit(128 + epochs.received)
 
 

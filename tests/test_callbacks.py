@@ -141,7 +141,7 @@ def test_signal_that_is_ignored_stays_ignored(tiny, handlers):
 
 
 def test_epoch_of_a_closed_terminal_ends_without_printing(tiny, handlers, monkeypatch):
-    """Printing raises an OSError from the signal on, or already before it."""
+    """Printing raises an OSError."""
     def write(text):
         raise OSError(errno.EIO, "Input/output error")
 

@@ -7,7 +7,6 @@ An epoch is `dump_every` batches; what is written is written at its end. No call
 it is written under a temporary name and then renamed. A resumed run removes what was written about
 batches after its checkpoint, as it trains these again.
 """
-import contextlib
 import csv
 import importlib.util
 import io
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+import args as constants
 import data
 from models import devices
 from models.randomness import Purpose
@@ -71,7 +71,6 @@ class Epochs(keras.callbacks.Callback):
         self.received = None
 
     def __enter__(self):
-        self.is_on_terminal = sys.stdout.isatty()
         self.handlers = {}
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
@@ -86,8 +85,6 @@ class Epochs(keras.callbacks.Callback):
     def _receive(self, number, frame):
         self.received = number
         self.__exit__()  # the next signal has its usual effect
-        if signal.Signals(number).name == "SIGHUP" and self.is_on_terminal:
-            sys.stdout = open(os.devnull, "w")  # the terminal is closed: printing raises OSError
 
     def on_train_begin(self, logs=None):
         self.batch = int(self.model.batch.numpy())
@@ -140,8 +137,7 @@ class Progress(keras.callbacks.Callback):
         line = self._line(columns)
         if sys.stdout.isatty():
             line = f"\r{line:{columns}}"  # covers the line before
-        with contextlib.suppress(OSError):  # the signal of a closed terminal may come later
-            print(line, end=end, flush=True)
+        constants.report(line, end)
 
     def _line(self, columns):
         seconds = (time.monotonic() - self.begun) / (self.batch - self.first)
