@@ -373,7 +373,7 @@ def test_warnings_are_printed(toys, tiny, called, capsys):
 
 def run_script(*arguments, **environment):
     """Runs a script of the project as a user does, and returns the finished process."""
-    return subprocess.run([sys.executable, ROOT / arguments[0], *arguments[1:]], timeout=60,
+    return subprocess.run([sys.executable, ROOT / arguments[0], *arguments[1:]], timeout=300,
                           capture_output=True, text=True, env=os.environ | environment)
 
 
