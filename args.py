@@ -7,6 +7,7 @@ differs. Functions take the class itself: `train_gan(ToyFaces)`.
 The origin of a value is in brackets; SOURCES at the end of this file has the addresses.
 """
 import ast
+import codecs
 import difflib
 import os
 import re
@@ -426,6 +427,9 @@ INCOMPATIBLE = (
     (("image_shape", "network"),
      lambda a: a.network == "even" and (a.image_shape[0], a.image_shape[2]) != (1, 1),
      "a number is one row of bits", "Set image_shape=(1,7,1) for seven bits"),
+    (("upsampling", "network"),
+     lambda a: a.upsampling == "pixel_shuffle" and a.network == "cartoon",
+     "pixel shuffle needs photos of one size", "Set upsampling=bilinear"),
     (("loss", "gradient_penalty"),
      lambda a: a.loss == "wasserstein" and not (a.gradient_penalty or a.spectral_norm),
      "without a bound on D's gradient this loss decreases without end",
@@ -777,7 +781,7 @@ def read_command_line(verbs=()):
 
 
 def run_script(main, args, verbs=(), errors=()):
-    """Runs `main(args, verbs)`. Errors that a user can fix end the process with one line.
+    """Returns `main(args, verbs)`. Errors that a user can fix end the process with one line.
 
     Args:
         main: the function to run.
@@ -786,13 +790,28 @@ def run_script(main, args, verbs=(), errors=()):
     """
     script = os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
+        codecs.register_error("escape", _escape)
+        sys.stdout.reconfigure(errors="escape")
     try:
-        main(args, verbs)
+        return main(args, verbs)
     except (ValueError, OSError, *errors) as error:
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: interrupted. Run the same command again.")
+
+
+def report(text, end="\n"):
+    """Prints what happens in a training, which goes on if the terminal or the pipe is closed."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")
+
+
+def _escape(error):
+    """Handles text that stdout cannot encode: some file names, and the bars of Keras' downloads."""
+    text = error.object[error.start:error.end].replace("\u2501", "=")
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 # ---- where the values come from

@@ -458,7 +458,8 @@ def _write_mnist(args, file):
     if paths:
         _write_idx_files(args, file, paths[:1])
         return
-    import keras
+    from models import import_keras
+    keras = import_keras()
     try:
         (images, labels), _ = keras.datasets.mnist.load_data()
     except Exception as error:  # a download fails in many ways

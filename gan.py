@@ -5,23 +5,25 @@ are in args.py, the run is in runs/<name>.
 """
 import args as constants
 
-if __name__ == "__main__":
-    COMMAND_LINE = constants.read_command_line(constants.VERBS)  # TensorFlow takes seconds to load
+if __name__ == "__main__":  # mistakes are answered here: TensorFlow takes seconds to load
+    COMMAND_LINE = constants.read_command_line(constants.VERBS)
+    from training import preparation
+    PREPARED = constants.run_script(preparation.prepare, *COMMAND_LINE)
 
 import functools  # noqa: E402
-import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 
-import models  # noqa: E402  # before Keras, for which it sets environment variables
-import keras  # noqa: E402
+import models  # noqa: E402
+keras = models.import_keras()
 import numpy as np  # noqa: E402
 
 import data  # noqa: E402
 from models import cartoon, devices  # noqa: E402
 from models.randomness import Purpose  # noqa: E402
-from training import callbacks, checkpoints, scores, swap, watch  # noqa: E402
+from training import callbacks, checkpoints, preparation, scores, swap, watch  # noqa: E402
 from training.checkpoints import load_networks, load_weights  # noqa: E402, F401
+from training.preparation import class_names  # noqa: E402
 
 PRETRAINING_CALLBACKS = (
     watch.StopOnNonFinite,
@@ -126,15 +128,11 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
     devices.any_machine(False)  # the others wait here until the chief has saved
     if epochs.received:
-        print(f"Stopped by {signal.Signals(epochs.received).name} after batch "
-              f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
-              "to resume.")
+        constants.report(
+            f"Stopped by {signal.Signals(epochs.received).name} after batch "
+            f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
+            "to resume.")
         sys.exit(128 + epochs.received)
-
-
-def class_names(args):
-    """Returns the names of the classes in `data` if `conditional`, else []."""
-    return data.labels(args)[1] if args.conditional else []
 
 
 def run_record(args):
@@ -262,104 +260,11 @@ def evaluate(args):
 # ---- the command line
 
 
-def resume_constants(args):
-    """Returns `args` on top of the preset and overrides that the run was begun with, if any."""
-    run = checkpoints.run_folder(args)
-    begun = checkpoints.read_record(run)
-    if not begun:
-        return args
-    if begun["preset"] not in constants.presets():
-        raise ValueError(f"{run} was begun with a preset that is not in args.py. Restore it, "
-                         f"or choose another `name`. Received: {begun['preset']}")
-    if constants.preset_name(args) not in ("Args", begun["preset"]):
-        return args  # another preset is named: `check_record` will list the differences
-    given = constants.overrides(args)
-    remembered = {}
-    for name, value in begun["overrides"].items():
-        if name not in given:
-            remembered[name] = tuple(value) if isinstance(value, list) else value
-    if remembered or constants.preset_name(args) != begun["preset"]:
-        listed = " ".join(f"{name}={value}" for name, value in remembered.items())
-        print(f"{run}: using the constants it was begun with: {begun['preset']} {listed}".rstrip())
-    preset = constants.presets()[begun["preset"]]
-    return constants.override(preset, **remembered, **given)
-
-
-def choose_data(args):
-    """Returns `args`, with toy faces as data if there are no images and none were named."""
-    has_data = (os.path.exists(args.data) or args.images in data.EMBEDDED
-                or data.find_files(args.images))
-    is_default = args.images == constants.Args.images and args.data == constants.Args.data
-    if has_data or not is_default:
-        return args
-    print(f"There is no {args.data}, and no image in {args.images}: using toy faces. "
-          "For your own images: python data.py images=my-faces")
-    if constants.preset_name(args) == "Args":
-        return constants.override(constants.ToyFaces, **constants.overrides(args))
-    toys = constants.ToyFaces
-    return constants.override(
-        args, images=toys.images, data=toys.data, dataset_size=toys.dataset_size)
-
-
-def prepare_data(args):
-    """Makes `data` if it is missing, or if an embedded dataset has another size or seed.
-
-    Raises:
-        ValueError: if `data` was made from other images or photos than the constants name. A
-            `data` that was named on the command line is used as it is.
-    """
-    if not os.path.exists(args.data):
-        if args.images in data.EMBEDDED:
-            print(f"There is no {args.data}: making it of {args.images}.")
-        data.make(args)
-        return
-    origin = data.attributes(args)
-    source = origin.get("images", "unknown images")
-    if "data" not in constants.overrides(args):
-        same_images = args.images in (constants.Args.images, source)
-        if not same_images or args.photos != origin.get("photos", ""):
-            raise ValueError("`data` was made from other images. Make it again with python data.py "
-                             f"images='{args.images}', or name another `data`. Received: "
-                             f"images={args.images}, photos={args.photos!r}, data={args.data}, "
-                             f"made from {source} and photos {origin.get('photos', '')!r}")
-        if args.images in data.EMBEDDED:
-            for name in ("dataset_size", "seed"):
-                if origin.get(name, getattr(args, name)) != getattr(args, name):
-                    data.make(args)
-                    return
-    print(f"{args.data}, made from {source}")
-    if origin.get("crop", args.crop) != args.crop:
-        print(f"crop={args.crop} has no effect: {args.data} was made with crop={origin['crop']}")
-
-
-def check_verbs(args, verbs):
-    """Raises errors of `generate` and `evaluate` now rather than after hours of training."""
-    if "generate" in verbs and args.photos:
-        data.photos_to_translate(args)
-    if "generate" in verbs and "train_gan" in verbs:
-        checkpoints.check_generate_class(args, class_names(args))
-    if "evaluate" in verbs and "train_gan" in verbs:
-        scores.check(args)
-
-
-def main(args, verbs=()):
-    """Runs the verbs in order. The default is to pretrain, if `pretrain_batches` > 0, and train."""
-    trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
+def run_verbs(args, verbs):
+    """Runs the verbs in order. Takes what `preparation.prepare` returned."""
     devices.fix_order_of_sums()
-    args = resume_constants(args)
-    is_new = not checkpoints.read_record(checkpoints.run_folder(args))
-    if is_new and (trains or not args.weights):  # sampling from `weights` needs no data
-        args = resume_constants(choose_data(args))  # toy faces have a run folder of their own
-    constants.check(args)
-    for warning in constants.warnings(args):
-        print(warning)
-    if not verbs:
-        verbs = ["pretrain_gen", "train_gan"] if args.pretrain_batches else ["train_gan"]
-    if trains:
-        run = checkpoints.run_folder(args)
-        checkpoints.check_record(run, {"constants": constants.constants(args)})
-        prepare_data(args)
-    check_verbs(args, verbs)
+    if "train_gan" in verbs and "evaluate" in verbs:
+        scores.check(args)  # its errors now rather than after hours of training
     functions = {
         "pretrain_gen": pretrain_gen,
         "train_gan": train_gan,
@@ -372,5 +277,10 @@ def main(args, verbs=()):
         functions[verb](args)
 
 
+def main(args, verbs=()):
+    """Runs the verbs in order. The default is to pretrain, if `pretrain_batches` > 0, and train."""
+    run_verbs(*preparation.prepare(args, verbs))
+
+
 if __name__ == "__main__":
-    constants.run_script(main, *COMMAND_LINE, errors=(watch.Diverged,))
+    constants.run_script(run_verbs, *PREPARED, errors=(watch.Diverged,))

@@ -5,14 +5,55 @@ Keras, TensorFlow and HDF5 read from the environment when they are imported is s
 """
 import contextlib
 import os
+import sys
+import tempfile
 
+QUIET = "3"  # TensorFlow's own messages are hidden; errors are exceptions
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")      # some file systems have no locks
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")           # hide TensorFlow's start-up messages
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET)         # 0 shows all messages
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")   # take GPU memory only as needed
 # TensorFlow leaves oneDNN off on CPUs without AVX-512. On an AVX2 CPU a step of the default
 # networks took 4.6 seconds without it and 1.9 with it [measured: tests/bench/bench_step.py].
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def import_keras():
+    """Imports Keras without TensorFlow's start-up messages, and returns the module.
+
+    Sets what ~/.keras/keras.json may set otherwise, as the layers depend on it.
+    """
+    with _hidden_stderr():
+        import keras
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    return keras
+
+
+@contextlib.contextmanager
+def _hidden_stderr():
+    """Hides what is written to stderr within the block, unless it raises.
+
+    While it is loaded, TensorFlow 2.21 ignores TF_CPP_MIN_LOG_LEVEL. Its C++ code does not use
+    `sys.stderr`, so the file descriptor itself is redirected.
+    """
+    is_wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] != QUIET
+    if is_wanted or "keras" in sys.modules or sys.stderr is None:
+        yield
+        return
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def build(args, classes=0):
@@ -29,12 +70,12 @@ def build(args, classes=0):
         ValueError: if the constants are invalid, see `args.check`.
     """
     import args as constants
-    import keras
 
+    constants.check(args)
+    keras = import_keras()
     from models import cartoon, originals
     from models.adversarial import GAN
 
-    constants.check(args)
     keras.utils.set_random_seed(args.seed)
     networks = _networks(args)
     with _precision(args):
@@ -66,9 +107,10 @@ def build_sampler(args, classes=0):
     """
     import args as constants
 
+    constants.check(args)
+    import_keras()
     from models.sampler import Sampler
 
-    constants.check(args)
     with _precision(args):
         return Sampler(args, _networks(args).build_generator(args, classes), classes)
 
@@ -82,12 +124,12 @@ def build_pretraining(args, classes=0):
         An `autoencoder.Autoencoder`, a keras.Model.
     """
     import args as constants
-    import keras
 
+    constants.check(args)
+    keras = import_keras()
     from models import cartoon
     from models.autoencoder import Autoencoder
 
-    constants.check(args)
     keras.utils.set_random_seed(args.seed)
     networks = _networks(args)
     with _precision(args):

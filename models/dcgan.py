@@ -79,9 +79,20 @@ def upsample(x, args, filters, **options):
         return layers.Conv2DTranspose(filters, args.kernel_size, strides=2, **options)(x)
     if args.upsampling == "pixel_shuffle":
         x = layers.Conv2D(4 * filters, args.kernel_size, **options)(x)
-        return keras.ops.depth_to_space(x, 2)  # [Shi 2016, arXiv:1609.05158]
+        return _pixel_shuffle(x, options.get("dtype"))
     x = layers.UpSampling2D(2, interpolation=args.upsampling)(x)  # nearest or bilinear
     return layers.Conv2D(filters, args.kernel_size, **options)(x)
+
+
+def _pixel_shuffle(x, dtype=None):
+    """Turns each pixel of 4 x channels into 2x2 pixels [Shi 2016, arXiv:1609.05158].
+
+    As `keras.ops.depth_to_space`, which Keras 3.13 lacks.
+    """
+    rows, columns, channels = x.shape[1:]
+    x = layers.Reshape([rows, columns, 2, 2, channels // 4], dtype=dtype)(x)
+    x = layers.Permute([1, 3, 2, 4, 5], dtype=dtype)(x)
+    return layers.Reshape([2 * rows, 2 * columns, channels // 4], dtype=dtype)(x)
 
 
 def _embed_class(z, args):

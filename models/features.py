@@ -2,8 +2,11 @@
 import pathlib
 import typing
 
-import keras
 import numpy as np
+
+from models import import_keras
+
+keras = import_keras()
 
 RANDOM_SCALES = (1, 2, 4)  # pixels of an image per pixel of a feature map [guess]
 RANDOM_FILTERS = 32        # per scale [guess]; 128 [Ustyuzhaninov 2016]

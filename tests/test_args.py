@@ -1,4 +1,6 @@
 """args.py: constants and presets, the rules, and the command line."""
+import io
+import os
 import re
 import subprocess
 import sys
@@ -218,6 +220,7 @@ BROKEN = [
     (Args, {"image_shape": (64, 64, 2)}),
     (Cartoon64, {"image_shape": (64, 64, 1)}),
     (Even, {"image_shape": (2, 7, 1)}),
+    (Cartoon64, {"upsampling": "pixel_shuffle"}),
     (Args, {"loss": "wasserstein"}),
     (Args, {"spectral_norm": True}),
     (Args, {"gradient_penalty": 1.0, "d_updates": "apart"}),
@@ -409,3 +412,24 @@ def test_other_errors_keep_their_traceback():
 
     with pytest.raises(KeyError):
         constants.run_script(main, Args)
+
+
+def test_text_that_stdout_cannot_encode_is_escaped(monkeypatch):
+    """Names of files, of which some are no valid text, and the bars of Keras' downloads."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    constants.run_script(lambda *_: print("\u00fc \udcff \u2501\u2501", flush=True), Args)
+    assert written.getvalue() == b"\\xfc \\udcff ==\n"
+
+
+def test_script_runs_with_the_stdout_of_a_notebook(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # without `reconfigure`
+    assert constants.run_script(lambda args, verbs: (args, verbs), Args, ["x"]) == (Args, ["x"])
+
+
+def test_report_to_a_closed_terminal_raises_nothing(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "stdout", open(writing, "w"))
+    constants.report("lost")
+    print("lost, too", flush=True)

@@ -1,8 +1,10 @@
 """Tests of the epochs and of what is written at their end."""
 import csv
+import errno
 import os
 import signal
 import sys
+import types
 
 import keras
 import numpy as np
@@ -138,6 +140,21 @@ def test_signal_that_is_ignored_stays_ignored(tiny, handlers):
     assert train(Counter(), tiny(), 4, SendSignal(signal.SIGHUP)).received is None
 
 
+def test_epoch_of_a_closed_terminal_ends_without_printing(tiny, handlers, monkeypatch):
+    """Printing raises an OSError."""
+    def write(text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(
+        isatty=lambda: True, write=write, flush=lambda: None))
+    monkeypatch.setattr(callbacks.Progress, "SECONDS", 0.0)
+    recorder = Recorder()
+    epochs = train(Counter(), tiny(dump_every=100), 1000, SendSignal(signal.SIGHUP),
+                   callbacks.Progress(1000), recorder)
+    print("This is lost, and raises nothing.")
+    assert recorder.ends == [3] and epochs.received == signal.SIGHUP
+
+
 def test_signal_to_another_machine_ends_the_training_here(tiny, monkeypatch):
     monkeypatch.setattr(callbacks.devices, "any_machine", lambda flag: True)
     recorder = Recorder()
@@ -151,23 +168,39 @@ def test_progress_is_a_line_an_epoch_in_a_file(tiny, capsys):
     train(Counter(), tiny(dump_every=2), 5, callbacks.Progress(5))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["2/5", "4/5", "5/5"]
-    assert "0:00 left  g_loss 5.000  rare 0.000" in lines[-1]
+    assert "0:00 left  g_loss 5.000" in lines[-1]
+
+
+def test_progress_leaves_out_a_term_that_no_batch_of_the_epoch_had(tiny, capsys):
+    train(Counter(), tiny(dump_every=2), 6, callbacks.Progress(6))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("g_loss ")[1] for line in lines] == ["1.500", "3.500  rare 3.000",
+                                                            "5.500  rare 6.000"]
 
 
 def test_progress_is_a_live_line_on_a_terminal(tiny, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr(callbacks.Progress, "SECONDS", 0.0)
     train(Counter(), tiny(dump_every=2), 2, callbacks.Progress(2))
-    first, second, last = capsys.readouterr().out.split("\r")[1:]
-    assert first.startswith("1/2 ") and "\n" not in first
+    live, last = capsys.readouterr().out.split("\r")[1:]
+    assert live.startswith("1/2 ") and "g_loss 1.000" in live and "\n" not in live
     assert last.startswith("2/2 ") and last.endswith("\n")
 
 
-def test_progress_fits_into_100_columns(tiny, capsys):
-    terms = [f"a_long_name_of_a_term_{number}" for number in range(9)]
-    train(Counter(names=terms), tiny(), 2, callbacks.Progress(2))
-    line = capsys.readouterr().out.rstrip("\n")
-    assert "term_0" in line and len(line) < 100
+@pytest.mark.parametrize("on_terminal, columns, expected", [
+    (False, 200, 99), (True, 200, 99), (True, 80, 79), (True, 20, 19)])
+def test_progress_fits_into_100_columns_and_into_the_terminal(
+        tiny, capsys, monkeypatch, on_terminal, columns, expected):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ["d_loss_real", "d_loss_fake", "g_loss", "d_loss_class", "g_loss_class", "r1",
+             "gradient_penalty", "feature_distance"]
+    model = Counter(99998, names)
+    train(model, tiny(), 100000, callbacks.Progress(100000))
+    line = capsys.readouterr().out.strip("\r\n")
+    assert line.startswith("100000/100000") and line.isascii()
+    assert len(line) <= expected
+    assert ("d_loss_real 99999.500" in line) == (columns > 20)
 
 
 # ---- the loss log
@@ -358,7 +391,24 @@ def test_tensorboard_gets_means_and_the_grid(here, tiny):
     assert (width, height) == (b"16", b"8") and png.startswith(b"\x89PNG")
 
 
+def test_tensorboard_has_no_value_of_a_term_that_no_batch_of_the_epoch_had(here, tiny):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    train(Counter(), tiny(dump_every=2), 4, callbacks.TensorBoard(tiny(), here))
+    events = EventAccumulator(str(here / "tensorboard"), {"tensors": 0}).Reload()
+    assert [event.step for event in events.Tensors("rare")] == [4]
+
+
 # ---- a whole run
+
+def test_no_callback_makes_training_wait_for_the_losses_of_each_batch():
+    """Keras passes floats to `on_train_batch_end`, for which it waits if any callback has one."""
+    usual = keras.callbacks.Callback
+    for callback in (*gan.CALLBACKS, *gan.PRETRAINING_CALLBACKS, callbacks.Epochs,
+                     callbacks.Progress):
+        assert callback.on_train_batch_end is usual.on_train_batch_end, callback
+        assert callback.on_batch_end is usual.on_batch_end, callback
+
 
 def test_training_fills_the_run_folder(trained):
     run = trained / "runs/toyfaces"

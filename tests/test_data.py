@@ -3,8 +3,6 @@ import gzip
 import os
 import pathlib
 import struct
-import sys
-import types
 
 import h5py
 import numpy as np
@@ -418,9 +416,7 @@ def test_mnist_that_cannot_be_downloaded_is_reported(here, monkeypatch):
     def load_data():
         raise RuntimeError("no network")
 
-    mnist = types.SimpleNamespace(load_data=load_data)
-    keras = types.SimpleNamespace(datasets=types.SimpleNamespace(mnist=mnist))
-    monkeypatch.setitem(sys.modules, "keras", keras)
+    monkeypatch.setattr("keras.datasets.mnist.load_data", load_data)
     with pytest.raises(ValueError, match="`images` = mnist.*no network"):
         data.make(Mnist28)
 

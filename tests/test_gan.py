@@ -25,7 +25,7 @@ import gan
 import models
 from models import dcgan
 from models.toys import faces
-from training import callbacks, checkpoints, scores
+from training import callbacks, checkpoints, preparation, scores
 
 RUN = pathlib.Path("runs/toyfaces")
 NEWEST = "weights/000004.weights.h5"
@@ -312,12 +312,15 @@ def called(monkeypatch):
     (["pretrain_gen", "train_gan", "generate"], 5, ["pretrain_gen", "train_gan", "generate"]),
 ])
 def test_verbs_run_in_the_order_given(numbers, even, called, verbs, pretrain_batches, expected):
-    gan.main(even(pretrain_batches=pretrain_batches), verbs)
+    args = even(pretrain_batches=pretrain_batches)
+    save_run(args, 2)
+    gan.main(args, verbs)
     assert called == expected
 
 
 def test_data_is_made_for_the_training_only(here, even, called):
-    gan.main(even(), ["generate"])
+    with pytest.raises(FileNotFoundError, match="name=even"):
+        gan.main(even(), ["generate"])
     assert os.listdir() == []
     gan.main(even())
     assert os.listdir() == ["even.hdf5"]
@@ -368,19 +371,54 @@ def test_warnings_are_printed(toys, tiny, called, capsys):
     assert "`r1_weight` is large" in capsys.readouterr().out
 
 
-def test_mistakes_are_one_line_before_tensorflow_is_loaded(here):
-    for arguments in (["bathces=5"], ["batches=5.5"], ["network=dcgn"], ["trian_gan"]):
-        done = subprocess.run([sys.executable, ROOT / "gan.py", *arguments],
-                              capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
-        assert done.stderr.startswith("gan.py: ") and done.stderr.count("\n") == 1
+def run_script(*arguments, **environment):
+    """Runs a script of the project as a user does, and returns the finished process."""
+    return subprocess.run([sys.executable, ROOT / arguments[0], *arguments[1:]], timeout=300,
+                          capture_output=True, text=True, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("arguments, received", [
+    (["gan.py", "bathces=5"], "`batches`"),
+    (["gan.py", "batches=5.5"], "`batches`"),
+    (["gan.py", "network=dcgn"], "`network`"),
+    (["gan.py", "trian_gan"], "trian_gan"),
+    (["gan.py", "images=nosuch"], "`images`"),
+    (["gan.py", "Even", "weights=nosuch"], "`weights`"),
+    (["gan.py", "Even", "generate"], "name=even"),
+    (["gan.py", "Even", "evaluate"], "name=even"),
+    (["gan.py", "Even", "generate", "weights=nosuch"], "weights='nosuch'"),
+    (["data.py", "images=nosuch"], "`images`"),
+])
+def test_mistakes_are_one_line_before_tensorflow_is_loaded(here, arguments, received):
+    """A module that cannot be imported stands in for TensorFlow."""
+    (here / "tensorflow.py").write_text("raise AssertionError('TensorFlow is loaded')")
+    done = run_script(*arguments, PYTHONPATH=str(here))
+    assert done.returncode == 1
+    message = done.stderr.strip()
+    assert message.startswith(f"{arguments[0]}: ") and received in message
+    assert "\n" not in message
+
+
+def test_only_the_own_lines_of_a_training_are_printed(here):
+    done = run_script("gan.py", "Even", "batches=4", "dump_every=2", "dataset_size=200",
+                      TF_CPP_MIN_LOG_LEVEL=models.QUIET)
+    assert done.stderr == ""
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == [
+        "runs/even:", "2/4", "4/4"]
+
+
+def test_tensorflow_that_cannot_be_imported_says_why(here):
+    (here / "tensorflow.py").write_text(
+        "import os; os.write(2, b'a library is missing'); raise ImportError('no TensorFlow')")
+    done = run_script("gan.py", "Even", PYTHONPATH=str(here))
+    assert "a library is missing" in done.stderr and "no TensorFlow" in done.stderr
 
 
 # ---- the data of a run
 
 def test_without_any_images_toy_faces_are_used(here, capsys):
     args, _ = constants.parse(["batches=7", "batch_size=64"])
-    chosen = gan.choose_data(args)
+    chosen = preparation.choose_data(args)
     assert constants.preset_name(chosen) == "ToyFaces"
     assert (chosen.name, chosen.data) == ("toyfaces", "toyfaces.hdf5")
     assert (chosen.batches, chosen.batch_size) == (7, 64)  # as they were given, as Args has it
@@ -391,7 +429,7 @@ def test_without_any_images_toy_faces_are_used(here, capsys):
 
 def test_another_preset_keeps_its_constants_on_toy_faces(here):
     args, _ = constants.parse(["KerasExample", "seed=3"])
-    chosen = gan.choose_data(args)
+    chosen = preparation.choose_data(args)
     assert constants.preset_name(chosen) == "KerasExample"
     assert (chosen.seed, chosen.images, chosen.data) == (3, "toyfaces", "toyfaces.hdf5")
 
@@ -408,17 +446,17 @@ def test_images_that_exist_are_not_replaced_by_toy_faces(here):
     folder = pathlib.Path(constants.Args.images, "a")
     folder.mkdir(parents=True)
     (folder / "face.png").touch()
-    assert gan.choose_data(constants.Args) is constants.Args
+    assert preparation.choose_data(constants.Args) is constants.Args
 
 
 def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, even, capsys):
     for changes in ({}, {"dataset_size": 40}, {"dataset_size": 40, "seed": 1}):
         args = even(**changes)
-        gan.prepare_data(args)
+        preparation.prepare_data(args)
         made = os.stat("even.hdf5").st_ino
         origin = data.attributes(args)
         assert (origin["dataset_size"], origin["seed"]) == (args.dataset_size, args.seed)
-        gan.prepare_data(args)
+        preparation.prepare_data(args)
         assert os.stat("even.hdf5").st_ino == made  # it was left as it is
     printed = capsys.readouterr().out
     assert printed.startswith("There is no even.hdf5: making it of even.\n")
@@ -427,8 +465,8 @@ def test_embedded_dataset_is_made_anew_if_another_is_asked_for(here, even, capsy
 
 def test_data_that_was_named_is_used_as_it_is(numbers, even):
     made = os.stat("even.hdf5").st_ino
-    gan.prepare_data(even(data="even.hdf5", dataset_size=50))
-    gan.prepare_data(constants.override(constants.Args, data="even.hdf5"))
+    preparation.prepare_data(even(data="even.hdf5", dataset_size=50))
+    preparation.prepare_data(constants.override(constants.Args, data="even.hdf5"))
     assert os.stat("even.hdf5").st_ino == made
 
 
@@ -445,15 +483,15 @@ def test_data_of_other_images_is_neither_used_nor_overwritten(mine):
     before = (mine / "data.hdf5").read_bytes()
     for changes in ({"images": "toyfaces"}, {"images": "theirs"}, {"photos": "photos"}):
         with pytest.raises(ValueError, match="`data`.*made from mine"):
-            gan.prepare_data(constants.override(constants.Args, **changes))
+            preparation.prepare_data(constants.override(constants.Args, **changes))
     assert (mine / "data.hdf5").read_bytes() == before
-    gan.prepare_data(constants.Args)
+    preparation.prepare_data(constants.Args)
 
 
 def test_crop_that_has_no_effect_is_reported(mine, capsys):
-    gan.prepare_data(constants.Args)
+    preparation.prepare_data(constants.Args)
     assert "crop" not in capsys.readouterr().out
-    gan.prepare_data(constants.override(constants.Args, crop="squash"))
+    preparation.prepare_data(constants.override(constants.Args, crop="squash"))
     assert "made with crop=center" in capsys.readouterr().out
 
 
@@ -461,7 +499,7 @@ def test_crop_that_has_no_effect_is_reported(mine, capsys):
 
 def resumed(*command_line):
     args, _ = constants.parse(command_line)
-    return gan.resume_constants(args)
+    return preparation.resume_constants(args)
 
 
 @pytest.fixture
@@ -483,7 +521,7 @@ def test_run_is_resumed_with_the_preset_and_overrides_it_was_begun_with(soft, ca
 
 def test_nothing_is_said_of_a_run_that_is_resumed_by_the_same_command(soft, even, capsys):
     args = even(name="soft", real_labels=(0.7, 1.2))
-    assert constants.constants(gan.resume_constants(args)) == constants.constants(args)
+    assert constants.constants(preparation.resume_constants(args)) == constants.constants(args)
     assert capsys.readouterr().out == ""
 
 
@@ -507,7 +545,7 @@ def test_preset_that_is_gone_is_named(soft):
 def test_run_without_checkpoints_remembers_nothing(numbers, even):
     save_run(even(name="soft"))
     args, _ = constants.parse(["name=soft"])
-    assert gan.resume_constants(args) is args
+    assert preparation.resume_constants(args) is args
 
 
 def test_toy_faces_are_resumed_by_the_same_command_without_arguments(untrained, untrained_fit):

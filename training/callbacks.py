@@ -1,6 +1,8 @@
 """Keras callbacks: epochs and progress, the loss log, sample grids, checkpoints, TensorBoard.
 
-An epoch is `dump_every` batches; what is written is written at its end. Callbacks that write take
+An epoch is `dump_every` batches; what is written is written at its end. No callback defines
+`on_train_batch_end`: Keras would read all means back from the GPU after each batch, to pass them as
+`logs`. What happens after a batch happens at the beginning of the next. Callbacks that write take
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
 it is written under a temporary name and then renamed. A resumed run removes what was written about
 batches after its checkpoint, as it trains these again.
@@ -21,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+import args as constants
 import data
 from models import devices
 from models.randomness import Purpose
@@ -49,8 +52,8 @@ class Callback(keras.callbacks.Callback):
 class Epochs(keras.callbacks.Callback):
     """Ends an epoch at each multiple of `dump_every`, and the training at the last batch.
 
-    Ctrl-C, SIGTERM and a closed terminal end the epoch after the current batch, so that it is
-    saved, and then the training. A second signal ends the process at once. A context manager:
+    Ctrl-C, SIGTERM and a closed terminal end the epoch after the next batch at the latest, so that
+    it is saved, and then the training. A second signal ends the process at once. A context manager:
     signals are handled within the `with` statement.
 
     Args:
@@ -86,22 +89,26 @@ class Epochs(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.batch = int(self.model.batch.numpy())
 
-    def on_train_batch_end(self, step, logs=None):
+    def on_train_batch_begin(self, step, logs=None):
         self.batch += 1
         # All machines must stop after the same batch, whichever of them was signalled.
         if devices.any_machine(bool(self.received)):
             self.received = self.received or signal.SIGTERM
-        # Within an epoch, Keras takes this for the end of the epoch ...
+        # Keras ends the epoch after this batch ...
         self.model.stop_training = (
             self.received or self.batch == self.batches or self.batch % self.args.dump_every == 0)
 
     def on_epoch_end(self, epoch, logs=None):
-        # ... and between epochs for the end of the training.
+        # ... and, after an epoch, the training.
         self.model.stop_training = bool(self.received) or self.batch == self.batches
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints batch, losses and time left: a line per epoch, on a terminal updated meanwhile."""
+    """Prints batch, losses and time left: a line per epoch, on a terminal updated meanwhile.
+
+    A line is plain ASCII of less than 100 columns, or less than the terminal has. Terms that do not
+    fit are in loss.csv.
+    """
 
     SECONDS = 0.5  # between updates of the live line [guess]
 
@@ -112,29 +119,45 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.first = self.batch = int(self.model.batch.numpy())
         self.begun = self.shown = time.monotonic()
+        # On several machines, a mean can only be read by all of them at once.
+        self.is_live = sys.stdout.isatty() and not devices.strategy().cluster_resolver
 
-    def on_train_batch_end(self, step, logs=None):
-        self.batch += 1
-        if sys.stdout.isatty() and time.monotonic() - self.shown > self.SECONDS:
+    def on_train_batch_begin(self, step, logs=None):
+        is_due = time.monotonic() - self.shown > self.SECONDS
+        if self.is_live and is_due and self.batch > self.first:
             self.shown = time.monotonic()
-            print(f"\r{self._line(logs):99}", end="", flush=True)
+            self._print(end="")
+        self.batch += 1
 
     def on_epoch_end(self, epoch, logs=None):
-        if sys.stdout.isatty():
-            print(f"\r{self._line(logs):99}", flush=True)
-        else:
-            print(self._line(logs), flush=True)
+        self._print(end="\n")
 
-    def _line(self, logs):
+    def _print(self, end):
+        columns = min(100, shutil.get_terminal_size((100, 24)).columns) - 1
+        line = self._line(columns)
+        if sys.stdout.isatty():
+            line = f"\r{line:{columns}}"  # covers the line before
+        constants.report(line, end)
+
+    def _line(self, columns):
         seconds = (time.monotonic() - self.begun) / (self.batch - self.first)
         minutes, rest = divmod(round(seconds * (self.batches - self.batch)), 60)
         line = (f"{self.batch}/{self.batches}  {1000 * seconds:.0f} ms a batch, "
-                f"{minutes}:{rest:02d} left")
-        for name in self.model.means:  # the losses first; `logs` are in alphabetical order
-            part = f"  {name} {float(logs[name]):.3f}"
-            if len(line) + len(part) < 100:
+                f"{minutes}:{rest:02d} left")[:columns]
+        for name, mean in means_of(self.model).items():
+            part = f"  {name} {mean:.3f}"
+            if len(line) + len(part) <= columns:
                 line += part
         return line
+
+
+def means_of(model):
+    """Returns {name: mean over the epoch so far} of the terms that were computed in it.
+
+    A term such as R1 is computed in some batches only.
+    """
+    return {name: float(mean.result()) for name, mean in model.means.items()
+            if mean.count.numpy() > 0}
 
 
 # ---- the loss log
@@ -169,11 +192,9 @@ class LossLog(Callback):
         checkpoints.write_text(self.path, text.getvalue())
 
     def on_epoch_end(self, epoch, logs=None):
-        row = {"batch": str(self.batch)}
-        for name, mean in self.model.means.items():
-            was_computed = mean.count.numpy() > 0
-            row[name] = f"{float(logs[name]):.9g}" if was_computed else ""
-        self.rows.append(row)
+        row = dict.fromkeys(self.model.means, "")
+        row |= {name: f"{mean:.9g}" for name, mean in means_of(self.model).items()}
+        self.rows.append({"batch": str(self.batch)} | row)
         self._write()
         self._plot()
 
@@ -339,7 +360,7 @@ class TensorBoard(Callback):
         if not self.writer:
             return
         with self.writer.as_default(step=self.batch):
-            for name, value in logs.items():
+            for name, value in means_of(self.model).items():
                 # d/loss_real: TensorBoard groups curves by what is before the slash.
                 tf.summary.scalar(name.replace("_", "/", 1), value)
             grid = data.grid(self.model.samples, self.args.grid[1])

@@ -1,4 +1,7 @@
-"""The run folder runs/<name>: its lock, its args.json and its checkpoints."""
+"""The run folder runs/<name>: its lock, its args.json and its checkpoints.
+
+TensorFlow is imported by functions, so that `preparation` can look at a run without it.
+"""
 import contextlib
 import errno
 import json
@@ -9,11 +12,10 @@ import tempfile
 import zipfile
 
 import h5py
-import keras
 
 import args as constants
 import data
-from models import devices
+import models
 
 try:
     import fcntl
@@ -69,6 +71,8 @@ def open_run(args, record):
     Raises:
         ValueError: if the run was begun with other constants or images, or is in use.
     """
+    from models import devices
+
     run = run_folder(args)
     check_record(run, record)
     _check_version(run)
@@ -239,18 +243,6 @@ def load_newest(model, folder):
 # ---- networks
 
 
-class _Holder(keras.Model):
-    """Holds a network under its name in a GAN, to load it alone from the GAN's checkpoint."""
-
-    def __init__(self, name, network):
-        super().__init__()
-        setattr(self, name, network)
-        self.built = True
-
-    def load_own_variables(self, store):
-        """Loads none of the GAN's own variables, such as `batch`."""
-
-
 def load_network(name, network, path):
     """Loads one network: "generator", "discriminator" or "generator_ema".
 
@@ -269,14 +261,34 @@ def load_network(name, network, path):
         legacy_file = path / LEGACY_NAMES.get(name, file.name)
         load_weights(network, legacy_file if legacy_file.exists() else file)
     else:
-        load_weights(_Holder(name, network), path)
+        load_weights(_holder(name, network), path)
+
+
+def _holder(name, network):
+    """Returns a model with a network under its name in a GAN, to load it from a GAN's checkpoint.
+    """
+    keras = models.import_keras()
+
+    class Holder(keras.Model):
+        def load_own_variables(self, store):
+            """Loads none of the GAN's own variables, such as `batch`."""
+
+    holder = Holder()
+    setattr(holder, name, network)
+    holder.built = True
+    return holder
+
+
+def check_exists(path):
+    """Raises FileNotFoundError if there is no such checkpoint or folder."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"`weights` must be a checkpoint. Received: {path}")
 
 
 def load_weights(model, path):
     """Loads weights that Keras saved: .weights.h5, or .hdf5 of Keras 2. Raises as `load_network`.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"`weights` must be a checkpoint. Received: {path}")
+    check_exists(path)
     try:
         model.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a damaged file

@@ -21,7 +21,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
 
     A swap begins with an epoch and ends within it. If the epoch is stopped early, the resumed run
     continues the swap. `seed` and batch determine which checkpoint is swapped in. It is frozen: its
-    optimizer has a learning rate of 0, and its moving averages are set back after each batch.
+    optimizer has a learning rate of 0, and its moving averages are set back before each batch.
 
     Must be the first callback: it restores the current weights before they are saved.
 
@@ -52,13 +52,13 @@ class SwapCheckpoints(keras.callbacks.Callback):
             self._swap(batch - since_swap)
             self.remaining = self.args.swap_for - since_swap
 
-    def on_train_batch_end(self, step, logs=None):
+    def on_train_batch_begin(self, step, logs=None):
         if not self.current:
             return
-        assign(self.frozen)
-        self.remaining -= 1
         if self.remaining == 0:
             self._restore()
+        assign(self.frozen)
+        self.remaining -= 1
 
     def on_epoch_end(self, epoch, logs=None):
         self._restore()

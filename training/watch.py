@@ -12,6 +12,7 @@ import typing
 import keras
 import numpy as np
 
+import args as constants
 import data
 from models import losses
 from training.scores import metrics
@@ -294,9 +295,9 @@ class Watch(StopOnNonFinite):
                 failing.append(check)
                 if check not in self.failing:
                     self.note(text)
-                    print(f"\n{self.lines[-1]}")
+                    constants.report(f"\n{self.lines[-1]}")
         self.failing = failing
 
     def on_train_end(self, logs=None):
         if self.rows and not self.lines:
-            print("\nThe watch has found nothing wrong.")
+            constants.report("\nThe watch has found nothing wrong.")

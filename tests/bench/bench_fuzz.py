@@ -34,7 +34,7 @@ import data  # noqa: E402
 import gan  # noqa: E402
 from models import features  # noqa: E402
 from models.toys import faces  # noqa: E402
-from training import checkpoints  # noqa: E402
+from training import checkpoints, preparation  # noqa: E402
 
 SECONDS = 60  # that an input may take
 SHAPE = (16, 16, 3)
@@ -165,7 +165,7 @@ def read_record(path, folder):
     (run / "weights").mkdir(parents=True, exist_ok=True)
     (run / "weights/000001.weights.h5").touch()
     (run / "args.json").write_bytes(path.read_bytes())
-    record = {"constants": constants.constants(gan.resume_constants(constants.Args))}
+    record = {"constants": constants.constants(preparation.resume_constants(constants.Args))}
     checkpoints.check_record(checkpoints.run_folder(constants.Args), record)
 
 
