@@ -91,10 +91,16 @@ def test_upsampling(small, upsampling, kind):
     assert float(tf.reduce_max(tf.abs(images))) <= 1
 
 
+def test_last_upsampling_is_of_the_image_alone(small):
+    generator = dcgan.build_generator(small(last_upsampling="nearest"))
+    assert kinds(generator).count("Conv2DTranspose") == 2
+    assert kinds(generator)[-2:] == ["UpSampling2D", "Conv2D"]
+
+
 def test_pixel_shuffle_by_hand(small):
     inputs = keras.Input([1, 1, 4])
     args = small(upsampling="pixel_shuffle", kernel_size=1)
-    network = keras.Model(inputs, dcgan.upsample(inputs, args, 1))
+    network = keras.Model(inputs, dcgan.upsample(inputs, args, 1, args.upsampling))
     network.layers[1].kernel.assign(np.eye(4).reshape(1, 1, 4, 4))
     image = np.float32([[[[1, 2, 3, 4]]]])  # one pixel of four channels: four pixels of one
     assert network(image).numpy()[0, :, :, 0].tolist() == [[1, 2], [3, 4]]
