@@ -51,7 +51,7 @@ def error_to_nearest(images, others):
 def numbers(args):
     """Trains and scores a run. Returns its seconds, error, Laplacian, modes and distance."""
     start = time.monotonic()
-    gan.train_gan(args)
+    gan.main(args)
     seconds = time.monotonic() - start
     scores = gan.evaluate(args)
     newest = checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
@@ -79,7 +79,7 @@ def main(arguments):
     os.chdir("toys")
     print("| seed | seconds | error | Laplacian | modes | distance |\n|---|---|---|---|---|---|")
     for seed in range(seeds):
-        options = ["ToyFaces", f"name=toyfaces-{seed}", f"seed={seed}", "data=toyfaces.hdf5",
+        options = ["ToyFaces", f"name=toyfaces-{seed}", f"seed={seed}", "data=faces.hdf5",
                    "evaluate_count=9000", "features=classifier", "keep_every=0", *changes]
         args, _ = constants.parse(options)
         if not os.path.exists(args.data):
