@@ -29,8 +29,6 @@ TINY = {
     "r1_weight": 0.0,
     "r1_every": 1,
     "last_upsampling": "",
-    "d_learning_rate": 4e-4,
-    "g_learning_rate": 4e-4,
     "pretrain_batches": 0,
     "batches": 4,
     "dump_every": 2,
