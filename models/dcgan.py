@@ -35,12 +35,14 @@ def build_generator(args, classes=0):
         first_filters, (rows // scale, columns // scale), kernel_initializer=initializer(args))(x)
     x = _normalize_and_activate(x, args, "generator")                       # 4x4
     for filters in other_filters:
-        x = upsample(x, args, filters)
+        x = upsample(x, args, filters, args.upsampling)
         x = _normalize_and_activate(x, args, "generator")                   # 8x8, 16x16, 32x32
     for filters in args.generator_extra_filters:
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                   # 32x32
-    images = upsample(x, args, channels, activation="tanh", dtype="float32")  # 64x64
+    images = upsample(                                                      # 64x64
+        x, args, channels, args.last_upsampling or args.upsampling, activation="tanh",
+        dtype="float32")
     return keras.Model(z, images, name="generator")
 
 
@@ -68,19 +70,26 @@ def build_encoder(args, classes=0):
     return keras.Model(images, head(_convolutions(images, args)), name="encoder")
 
 
-def upsample(x, args, filters, **options):
+def upsample(x, args, filters, method, **options):
     """Doubles rows and columns.
 
     Transposed convolutions and pixel shuffle can leave checkerboards [cartoon 3; measured].
+
+    Args:
+        x: feature maps, [batch, rows, columns, channels].
+        args: the constants, a class of args.py.
+        filters: channels of the output.
+        method: transpose, pixel_shuffle, nearest or bilinear.
+        **options: of the convolution.
     """
     options["padding"] = "same"
     options["kernel_initializer"] = initializer(args)
-    if args.upsampling == "transpose":
+    if method == "transpose":
         return layers.Conv2DTranspose(filters, args.kernel_size, strides=2, **options)(x)
-    if args.upsampling == "pixel_shuffle":
+    if method == "pixel_shuffle":
         x = layers.Conv2D(4 * filters, args.kernel_size, **options)(x)
         return _pixel_shuffle(x, options.get("dtype"))
-    x = layers.UpSampling2D(2, interpolation=args.upsampling)(x)  # nearest or bilinear
+    x = layers.UpSampling2D(2, interpolation=method)(x)
     return layers.Conv2D(filters, args.kernel_size, **options)(x)
 
 

@@ -28,6 +28,8 @@ TINY = {
     "augment": "",
     "r1_weight": 0.0,
     "r1_every": 1,
+    "last_upsampling": "",
+    "pretrain_batches": 0,
     "batches": 4,
     "dump_every": 2,
     "grid": (2, 4),

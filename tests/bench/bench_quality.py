@@ -132,6 +132,8 @@ TIPS = {
 TOYS_TRAINING = TRAINING | {
     "features": "classifier",
     "dataset_size": 12000,
+    "last_upsampling": "",
+    "pretrain_batches": 0,
     "real_labels": (0.9, 1.0),
     "fake_labels": (0.0, 0.1),
 }

@@ -1,0 +1,96 @@
+"""How good are the toy faces of README's first command? Trains them, and prints their numbers.
+
+    python tests/bench/bench_toys.py seeds=3
+    python tests/bench/bench_toys.py seeds=1 batches=1000 upsampling=transpose
+
+Other arguments are constants of args.py. Runs stay in the folder `toys`, and continue there. The
+numbers of real toy faces are in the first row:
+
+- error: mean absolute difference, of 255, to the nearest of 6,000 training images. A blurred or
+  dull face can have a small one, so look at the pictures, toys/runs/*/dump.png.
+- Laplacian: mean absolute difference, of 255, of a pixel to its four neighbors, times four. Grain
+  and dots raise it.
+- modes: combinations of hair color, hair style, eye color and mood, out of 384, among 9,000 images.
+- distance: Frechet distance of the features of the network that counts the modes.
+"""
+import os
+import pathlib
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import args as constants  # noqa: E402
+import gan  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+import data  # noqa: E402
+import models  # noqa: E402
+from training import checkpoints  # noqa: E402
+
+COUNT = 128  # images whose nearest training images are searched
+
+
+def laplacian(images):
+    """Returns the mean absolute Laplacian of uint8 images [count, rows, columns, channels]."""
+    x = np.float32(images)
+    middle, above, below = x[:, 1:-1, 1:-1], x[:, :-2, 1:-1], x[:, 2:, 1:-1]
+    left, right = x[:, 1:-1, :-2], x[:, 1:-1, 2:]
+    return np.abs(4 * middle - above - below - left - right).mean()
+
+
+def error_to_nearest(images, others):
+    """Returns the mean absolute difference of images to the nearest of `others`, both uint8."""
+    others = np.int16(others)
+    nearest = [np.abs(others - np.int16(image)).mean(axis=(1, 2, 3)).min() for image in images]
+    return np.mean(nearest)
+
+
+def numbers(args):
+    """Trains and scores a run. Returns its seconds, error, Laplacian, modes and distance."""
+    start = time.monotonic()
+    gan.main(args)
+    seconds = time.monotonic() - start
+    scores = gan.evaluate(args)
+    newest = checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
+    sampler = models.build_sampler(args, 0)
+    checkpoints.load_generator(sampler, newest)
+    images = [batch[3] for batch in gan.generate_images(args, sampler, 1000)]
+    images = np.concatenate(images)
+    training = data.open_images(args)[:6000]
+    row = scores[newest.name.split(".")[0]]
+    modes = next(value for name, value in row.items() if name.startswith("modes"))
+    distance = next(value for name, value in row.items() if name.startswith("fd"))
+    return [seconds, error_to_nearest(images[:COUNT], training), laplacian(images), modes, distance]
+
+
+def main(arguments):
+    seeds = 3
+    changes = []
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name == "seeds":
+            seeds = int(value)
+        else:
+            changes.append(argument)
+    os.makedirs("toys", exist_ok=True)
+    os.chdir("toys")
+    print("| seed | seconds | error | Laplacian | modes | distance |\n|---|---|---|---|---|---|")
+    for seed in range(seeds):
+        options = ["ToyFaces", f"name=toyfaces-{seed}", f"seed={seed}", "data=faces.hdf5",
+                   "evaluate_count=9000", "features=classifier", "keep_every=0", *changes]
+        args, _ = constants.parse(options)
+        if not os.path.exists(args.data):
+            data.make(args)
+        if seed == 0:
+            images = data.open_images(args)[:]
+            error = error_to_nearest(images[-COUNT:], images[:6000])
+            print(f"| real | | {error:.1f} | {laplacian(images[:1000]):.1f} | 384 | |")
+        row = numbers(args)
+        print(f"| {seed} |" + "|".join(f" {value:.4g} " for value in row) + "|", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
