@@ -90,9 +90,9 @@ class Args:
     precision = "float32"  # mixed_bfloat16: a third faster on some CPUs [measured]; mixed_float16
     jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; other random numbers
     batches = 10000  # good faces by 1,500, better ones by 10,000 [forcecore; measured]
-    dump_every = 50  # batches per epoch; the grid and weights are saved after each; 10 [forcecore]
+    dump_every = 1000  # batches per epoch; then grid and weights are saved: bench_step.py [measured]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
-    keep_every = 1000  # batches between checkpoints that are kept for good, 0 = none [guess]
+    keep_every = 2500  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
     weights = ""  # a checkpoint whose networks a new run starts from; "" = none
 
     # ---- the verbs generate and evaluate
@@ -129,6 +129,7 @@ class Cartoon(Args):
     kernel_initializer = "glorot_uniform"  # content distance .87, normal .88 [guess]
     generator_extra_filters = ()
     test_fraction = 0.2
+    dump_every = 50
 
 
 class Small(Args):
@@ -139,6 +140,7 @@ class Small(Args):
     discriminator_filters = (32, 64, 128, 256)
     batch_size = 32
     batches = 20000  # after 60,000 fewer faces have a defect [measured: README]
+    dump_every = 50
 
 
 class ToyFaces(Args):
@@ -160,6 +162,7 @@ class ToyFaces(Args):
     ema_decay = 0.999  # calmer areas than with .998 [measured]
     pretrain_batches = 500  # a face within a minute, hair of one color [forcecore 3; measured]
     batches = 3500
+    dump_every = 50
 
 
 class Mnist28(Args):
@@ -176,6 +179,7 @@ class Mnist28(Args):
     discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
     batch_size = 16  # 4.3 without labels; 5.8 after 4,000 batches of 32 [measured]
     batches = 8000
+    dump_every = 50
     features = "classifier"
 
 

@@ -1,6 +1,7 @@
 """Tests of the run folder: its lock, its args.json, its checkpoints, and what loads them."""
 import errno
 import json
+import math
 import os
 import pathlib
 import re
@@ -218,6 +219,15 @@ def test_newest_whole_epochs_and_each_keep_every_are_kept(tiny, newest, keep_eve
     batches = [batch for batch in range(1, newest + 1) if batch in (25, 53, 63) or batch % 10 == 0]
     kept = [batch for batch in batches if checkpoints.is_kept(batch, newest, args)]
     assert kept == expected
+
+
+def test_checkpoints_of_a_default_run_take_less_than_600_megabytes():
+    model = models.build(constants.Args)
+    values = sum(math.prod(variable.shape) for variable in model.variables)
+    args = constants.Args
+    dumps = range(args.dump_every, args.batches + 1, args.dump_every)
+    kept = [batch for batch in dumps if checkpoints.is_kept(batch, args.batches, args)]
+    assert 3 < len(kept) and 4 * values * len(kept) < 600e6
 
 
 def test_superseded_checkpoints_are_removed_but_not_later_ones(here, even):

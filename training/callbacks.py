@@ -201,7 +201,7 @@ class LossLog(Callback):
     def _plot(self):
         norms = [name for name in self.model.means if name.endswith("_norm")]
         losses = [name for name in self.model.means if name not in norms]
-        figure = matplotlib.figure.Figure(figsize=(8, 5), dpi=80, layout="constrained")
+        figure = matplotlib.figure.Figure(figsize=(8, 5), dpi=80)
         panels = figure.subplots(2 if norms else 1, squeeze=False)[:, 0]
         self._plot_curves(panels[0], losses, "losses")
         zones = watch.healthy_zones(self.args)

@@ -296,6 +296,8 @@ def measure_epoch_end(data_path, rounds):
     args = preset("Args", {"data": data_path, "keep_every": 0})
     model = models.build(args)
     logs = dict.fromkeys(model.means, 1.0)
+    for mean in model.means.values():
+        mean.update_state(1.0)
     callbacks = [callback(args, pathlib.Path(data_path).parent) for callback in gan.CALLBACKS]
     for callback in callbacks:
         callback.set_model(model)
@@ -318,13 +320,22 @@ def spread(values):
 
 
 def print_epoch_end(parts, step):
+    """Prints what the end of an epoch takes, and its share of epochs of slow and fast batches.
+
+    A GPU computes fast batches, and the samples too: their seconds are left out then.
+    """
     import args as constants
     print("\n| at the end of an epoch | seconds |\n|---|---|")
     for name, values in parts.items():
         print(f"| {name} | {spread(values)} |")
     total = sum(parts.values())
-    share = np.median(total) / step / constants.Args.dump_every
-    print(f"\nTogether {spread(total)} seconds, {share:.1%} of an epoch.")
+    on_gpu = total - parts["GenerateSamples"]
+    print(f"\nTogether {spread(total)} seconds. Share of the time, {constants.Args.dump_every} "
+          "batches per epoch:\n")
+    for seconds, end in ((step, total), (0.1, on_gpu), (0.01, on_gpu)):
+        epoch = seconds * constants.Args.dump_every
+        share = np.median(end / (epoch + end))
+        print(f"- {1000 * seconds:.0f} ms a batch: {share:.1%}")
 
 
 def main(rounds=30, steps=2, presets="", other="", bfloat16=0, gpu=0):
