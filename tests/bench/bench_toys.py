@@ -6,11 +6,11 @@
 Other arguments are constants of args.py. Runs stay in the folder `toys`, and continue there. The
 numbers of real toy faces are in the first row:
 
-- error: mean absolute difference, of 255, to the nearest of 6,000 training images. A blurred or
+- error: mean absolute difference, of 255, to the nearest of the training images. A blurred or
   dull face can have a small one, so look at the pictures, toys/runs/*/dump.png.
 - Laplacian: mean absolute difference, of 255, of a pixel to its four neighbors, times four. Grain
   and dots raise it.
-- modes: combinations of hair color, hair style, eye color and mood, out of 384, among 9,000 images.
+- modes: combinations of hair color, hair style, eye color and mood, out of 384, among 3,600 images.
 - distance: Frechet distance of the features of the network that counts the modes.
 """
 import os
@@ -48,6 +48,11 @@ def error_to_nearest(images, others):
     return np.mean(nearest)
 
 
+def training_images(args):
+    """Returns the training images, uint8."""
+    return data.open_images(args)[data.split(args, args.dataset_size)[0]]
+
+
 def numbers(args):
     """Trains and scores a run. Returns its seconds, error, Laplacian, modes and distance."""
     start = time.monotonic()
@@ -59,7 +64,7 @@ def numbers(args):
     checkpoints.load_generator(sampler, newest)
     images = [batch[3] for batch in gan.generate_images(args, sampler, 1000)]
     images = np.concatenate(images)
-    training = data.open_images(args)[:6000]
+    training = training_images(args)
     row = scores[newest.name.split(".")[0]]
     modes = next(value for name, value in row.items() if name.startswith("modes"))
     distance = next(value for name, value in row.items() if name.startswith("fd"))
@@ -80,14 +85,14 @@ def main(arguments):
     print("| seed | seconds | error | Laplacian | modes | distance |\n|---|---|---|---|---|---|")
     for seed in range(seeds):
         options = ["ToyFaces", f"name=toyfaces-{seed}", f"seed={seed}", "data=faces.hdf5",
-                   "evaluate_count=9000", "features=classifier", "keep_every=0", *changes]
+                   "evaluate_count=3600", "features=classifier", "keep_every=0", *changes]
         args, _ = constants.parse(options)
         if not os.path.exists(args.data):
             data.make(args)
         if seed == 0:
-            images = data.open_images(args)[:]
-            error = error_to_nearest(images[-COUNT:], images[:6000])
-            print(f"| real | | {error:.1f} | {laplacian(images[:1000]):.1f} | 384 | |")
+            images = data.open_images(args)[data.split(args, args.dataset_size)[1]]
+            error = error_to_nearest(images[:COUNT], training_images(args))
+            print(f"| real | | {error:.1f} | {laplacian(images):.1f} | 384 | |")
         row = numbers(args)
         print(f"| {seed} |" + "|".join(f" {value:.4g} " for value in row) + "|", flush=True)
 
