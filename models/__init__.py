@@ -2,6 +2,9 @@
 
 Keras is imported by the functions, so that data.py, which imports models.toys, starts fast. What
 Keras, TensorFlow and HDF5 read from the environment when they are imported is set here.
+
+A new network is a module with three builders, such as keras_example.py. It is named in `_networks`
+below, in `CHOICES` and, with the constants it ignores, in `IGNORED` of args.py.
 """
 import contextlib
 import os
