@@ -590,7 +590,7 @@ def test_generator_file_is_opened_and_exported_as_in_the_readme_without_the_proj
     checkpoints.load_generator(sampler, RUN / NEWEST)
     z = sampler.sample_z(8)
     np.save("z.npy", z)
-    script = OPEN_WITHOUT_PROJECT.format(readme=code.replace("anime64", "toyfaces"))
+    script = OPEN_WITHOUT_PROJECT.format(readme=code.replace("small", "toyfaces"))
     # -I: neither the current folder nor PYTHONPATH is searched for modules.
     finished = subprocess.run(
         [sys.executable, "-I", "-c", script], cwd=trained, capture_output=True, text=True)
