@@ -222,7 +222,7 @@ class LossLog(Callback):
             rows = [row for row in self.rows if row[name]]
             batches = [int(row["batch"]) for row in rows]
             values = [float(row[name]) for row in rows]
-            axes.plot(batches, values, label=name, linewidth=1)
+            axes.plot(batches, values, label=name, linewidth=1, marker=".", markersize=2)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         axes.legend(loc="upper right", fontsize="small")

@@ -282,7 +282,7 @@ def _holder(name, network):
 def check_exists(path):
     """Raises FileNotFoundError if there is no such checkpoint or folder."""
     if not os.path.exists(path):
-        raise FileNotFoundError(f"`weights` must be a checkpoint. Received: {path}")
+        raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
 
 
 def load_weights(model, path):
