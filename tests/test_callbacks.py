@@ -1,10 +1,10 @@
 """Tests of the epochs and of what is written at their end."""
 import csv
 import errno
+import io
 import os
 import signal
 import sys
-import types
 
 import keras
 import numpy as np
@@ -142,11 +142,14 @@ def test_signal_that_is_ignored_stays_ignored(tiny, handlers):
 
 def test_epoch_of_a_closed_terminal_ends_without_printing(tiny, handlers, monkeypatch):
     """Printing raises an OSError."""
-    def write(text):
-        raise OSError(errno.EIO, "Input/output error")
+    class ClosedTerminal(io.StringIO):
+        def isatty(self):
+            return True
 
-    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(
-        isatty=lambda: True, write=write, flush=lambda: None))
+        def write(self, text):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", ClosedTerminal())
     monkeypatch.setattr(callbacks.Progress, "SECONDS", 0.0)
     recorder = Recorder()
     epochs = train(Counter(), tiny(dump_every=100), 1000, SendSignal(signal.SIGHUP),

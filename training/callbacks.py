@@ -192,9 +192,11 @@ class LossLog(Callback):
         checkpoints.write_text(self.path, text.getvalue())
 
     def on_epoch_end(self, epoch, logs=None):
-        row = dict.fromkeys(self.model.means, "")
-        row |= {name: f"{mean:.9g}" for name, mean in means_of(self.model).items()}
-        self.rows.append({"batch": str(self.batch)} | row)
+        means = means_of(self.model)
+        row = {"batch": str(self.batch)}
+        for name in self.model.means:
+            row[name] = f"{means[name]:.9g}" if name in means else ""
+        self.rows.append(row)
         self._write()
         self._plot()
 
