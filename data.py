@@ -228,9 +228,11 @@ def _remove_leftovers(path):
     if os.name != "posix":  # elsewhere os.kill ends the process
         return
     for leftover in glob.glob(f"{glob.escape(path)}.{platform.node()}.*.tmp"):
-        pid = int(leftover.split(".")[-2])
+        pid = leftover.split(".")[-2]
+        if not pid.isdecimal():  # a file of the user's own
+            continue
         try:
-            os.kill(pid, 0)  # sends nothing: it fails if there is no such process
+            os.kill(int(pid), 0)  # sends nothing: it fails if there is no such process
         except ProcessLookupError:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(leftover)
