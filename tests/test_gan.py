@@ -345,6 +345,13 @@ def test_mistake_is_refused_before_the_training(toys, tiny, called, verb, change
     assert called == []
 
 
+@pytest.mark.parametrize("changes", [{"generate_class": "red"}, {"checkpoint": "77"}])
+def test_mistake_is_refused_before_generating(untrained, tiny, called, changes):
+    with pytest.raises((ValueError, FileNotFoundError), match=f"`{next(iter(changes))}`"):
+        gan.main(tiny(**changes), ["generate"])
+    assert called == []
+
+
 def test_labels_that_are_missing_are_refused_before_the_training(here, tiny, called):
     with h5py.File("none.hdf5", "w") as file:
         file["faces"] = np.zeros((32, 64, 64, 3), "uint8")
@@ -384,6 +391,8 @@ def run_script(*arguments, **environment):
     (["gan.py", "trian_gan"], "trian_gan"),
     (["gan.py", "images=nosuch"], "`images`"),
     (["gan.py", "Even", "weights=nosuch"], "`weights`"),
+    (["gan.py", "Even", "weights=tensorflow.py"], "`weights`"),
+    (["gan.py", "Even", "generate", "weights=tensorflow.py"], "`weights`"),
     (["gan.py", "Even", "generate"], "name=even"),
     (["gan.py", "Even", "evaluate"], "name=even"),
     (["gan.py", "Even", "generate", "weights=nosuch"], "weights='nosuch'"),

@@ -94,7 +94,7 @@ def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, 
     distances = [found[label]["fd_colors_20"] for label in ("real", "000004", "000008")]
     assert distances == sorted(distances)
     printed = capsys.readouterr().out
-    assert "2 checkpoints to score, 160 images, about 0." in printed
+    assert "checkpoints to score: 2, images: 160, minutes: about 0." in printed
     assert "000004: fd_colors_20" in printed and "(real " in printed
     assert f"kid_colors_20 in {RUN}/scores.csv: {RUN}/weights/000004.weights.h5" in printed
     assert Image.open(RUN / "neighbours.png").size == (8 * 64, 4 * 64)  # 16 pairs, four a row

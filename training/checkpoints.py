@@ -279,16 +279,24 @@ def _holder(name, network):
     return holder
 
 
-def check_exists(path):
-    """Raises FileNotFoundError if there is no such checkpoint or folder."""
+def check_file(path):
+    """Checks that a checkpoint or folder exists, but not whether it fits a network.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        ValueError: if it is a file, but none that holds weights.
+    """
     if not os.path.exists(path):
         raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
+    if not os.path.isdir(path) and not h5py.is_hdf5(path):
+        raise ValueError("`weights` must be a checkpoint, such as "
+                         f"runs/small/weights/020000.weights.h5. Received: {path}")
 
 
 def load_weights(model, path):
     """Loads weights that Keras saved: .weights.h5, or .hdf5 of Keras 2. Raises as `load_network`.
     """
-    check_exists(path)
+    check_file(path)
     try:
         model.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a damaged file
@@ -385,6 +393,20 @@ def chosen_checkpoints(args):
     sampled_with = {name: record["constants"][name] for name in SAMPLED_WITH}
     check_record(_run_of(found[0]), {"constants": sampled_with})
     return found
+
+
+def checkpoint_of_batch(args, found):
+    """Returns the one of the checkpoints `found` that has the number `args.checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    for checkpoint in found:
+        if label_of(args, checkpoint) == args.checkpoint.zfill(6):
+            return checkpoint
+    names = ", ".join(checkpoint.name for checkpoint in found)
+    raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
+                            f"exists: {names}. Received: checkpoint={args.checkpoint}")
 
 
 def weights_are_chosen(args):

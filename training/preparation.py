@@ -38,15 +38,30 @@ def prepare(args, verbs=()):
         run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
         if is_new and args.weights:
-            checkpoints.check_exists(args.weights)
+            checkpoints.check_file(args.weights)
         prepare_data(args)
     else:
-        checkpoints.chosen_checkpoints(args)
+        check_checkpoints(args, verbs)
     if "generate" in verbs and args.photos:
         data.photos_to_translate(args)
     if "generate" in verbs and "train_gan" in verbs:
         checkpoints.check_generate_class(args, class_names(args))
     return args, verbs
+
+
+def check_checkpoints(args, verbs):
+    """Checks that there are checkpoints for the verbs, and the one that `generate` is to use.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if a file holds no weights, or `generate_class` is not a class of its run.
+    """
+    found = checkpoints.chosen_checkpoints(args)
+    checkpoints.check_file(found[-1])
+    if "generate" in verbs:
+        checkpoints.class_names_of(args, found[-1])
+        if args.checkpoint.isdecimal():
+            checkpoints.checkpoint_of_batch(args, found)
 
 
 def resume_constants(args):

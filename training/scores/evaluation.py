@@ -101,8 +101,8 @@ def _score(args, unscored, generate_images, run):
         images_to_see += len(data.open_images(args))
     seconds = images_to_see * _seconds_per_image(args, sampler, network, generate_images)
     seconds += count * len(unscored) * SECONDS_OF_SCORES
-    print(f"{run}: {len(unscored)} checkpoints to score, {images_to_see} images, about "
-          f"{seconds / 60:.1f} minutes")
+    print(f"{run}: checkpoints to score: {len(unscored)}, images: {images_to_see}, minutes: about "
+          f"{seconds / 60:.1f}")
 
     random = np.random.default_rng(0)
     reals = real.real_features(args, network)

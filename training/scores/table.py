@@ -144,9 +144,4 @@ def chosen_checkpoint(args):
         return found[-1]
     if args.checkpoint == "best":
         return best_checkpoint(args, found)
-    for checkpoint in found:
-        if checkpoints.label_of(args, checkpoint) == args.checkpoint.zfill(6):
-            return checkpoint
-    names = ", ".join(checkpoint.name for checkpoint in found)
-    raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
-                            f"exists: {names}. Received: checkpoint={args.checkpoint}")
+    return checkpoints.checkpoint_of_batch(args, found)
