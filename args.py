@@ -38,7 +38,7 @@ class Args:
     kernel_size = 4  # a multiple of the stride [forcecore]; 3, 5 [kmualim 3-4]
     downsampling = "stride"  # stride [Radford 2015 s3]; average [ganhacks 5]; max, for comparison
     upsampling = "transpose"  # or pixel_shuffle [ganhacks 5]; nearest, bilinear [cartoon 3]
-    last_upsampling = ""  # to the image, "" = as above; nearest leaves no grid of dots [measured]
+    output_blur = False  # G ends in a mean of 2x2 pixels, which removes a grid of dots [measured]
     g_leaky_slope = 0.2  # of G's ReLU [forcecore; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
     d_leaky_slope = 0.2  # of D's ReLU [Radford 2015 s4]
     batch_norm = "both"  # both [Radford 2015 s3], generator, discriminator or none
@@ -152,7 +152,7 @@ class ToyFaces(Args):
     generator_filters = (128, 64, 32, 16)
     generator_extra_filters = (16,)
     discriminator_filters = (16, 32, 64, 128)
-    last_upsampling = "nearest"  # transposed convolutions leave a grid of dots [measured]
+    output_blur = True  # transposed convolutions leave a grid of dots [measured]
     flip = False  # half of the toy faces are already mirrored
     augment = ""  # with translation streaks, and fewer of the 384 modes [measured]
     r1_weight = 0.1  # calmer areas than with 0.02 [measured]
@@ -161,7 +161,7 @@ class ToyFaces(Args):
     g_learning_rate = 8e-4
     ema_decay = 0.999  # calmer areas than with .998 [measured]
     pretrain_batches = 400  # a face within a minute, hair of one color [forcecore 3; measured]
-    batches = 2500
+    batches = 2000
     dump_every = 100
 
 
@@ -376,14 +376,12 @@ class PyTorchExample(Args):
 
 # ---- what a constant may be: each rule stands here once
 
-UPSAMPLING = ("transpose", "pixel_shuffle", "nearest", "bilinear")
 CHOICES = {
     "crop": ("center", "squash"),
     "network": ("dcgan", "keras_example", "even", "cartoon"),
     "latent": ("normal", "uniform", "binary"),
     "downsampling": ("stride", "average", "max"),
-    "upsampling": UPSAMPLING,
-    "last_upsampling": ("", *UPSAMPLING),
+    "upsampling": ("transpose", "pixel_shuffle", "nearest", "bilinear"),
     "batch_norm": ("both", "generator", "discriminator", "none"),
     "kernel_initializer": ("normal", "random_normal", "random_uniform", "truncated_normal",
                            "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
@@ -408,14 +406,14 @@ BELOW_1 = ("test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn
 # {network: (preset, constants that the network ignores: they must stay as in the preset)}
 IGNORED = {
     "keras_example": (KerasExample, (
-        "conditional", "generator_extra_filters", "downsampling", "upsampling", "last_upsampling",
+        "conditional", "generator_extra_filters", "downsampling", "upsampling", "output_blur",
         "batch_norm", "kernel_initializer", "g_dropout", "minibatch_kernels", "spectral_norm")),
     "even": (Even, (
         "conditional", "generator_extra_filters", "kernel_size", "downsampling", "upsampling",
-        "last_upsampling", "batch_norm", "kernel_initializer", "g_dropout", "d_dropout",
+        "output_blur", "batch_norm", "kernel_initializer", "g_dropout", "d_dropout",
         "minibatch_kernels", "spectral_norm", "flip", "augment")),
     "cartoon": (Cartoon, (
-        "conditional", "generator_extra_filters", "downsampling", "last_upsampling", "batch_norm",
+        "conditional", "generator_extra_filters", "downsampling", "output_blur", "batch_norm",
         "g_dropout", "minibatch_kernels", "d_updates", "warmup_batches", "replay_size",
         "feature_matching", "gradient_penalty", "r1_weight")),
 }

@@ -35,14 +35,15 @@ def build_generator(args, classes=0):
         first_filters, (rows // scale, columns // scale), kernel_initializer=initializer(args))(x)
     x = _normalize_and_activate(x, args, "generator")                       # 4x4
     for filters in other_filters:
-        x = upsample(x, args, filters, args.upsampling)
+        x = upsample(x, args, filters)
         x = _normalize_and_activate(x, args, "generator")                   # 8x8, 16x16, 32x32
     for filters in args.generator_extra_filters:
         x = layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(args))(x)
         x = _normalize_and_activate(x, args, "generator")                   # 32x32
-    images = upsample(                                                      # 64x64
-        x, args, channels, args.last_upsampling or args.upsampling, activation="tanh",
-        dtype="float32")
+    x = upsample(x, args, channels, dtype="float32")                       # 64x64
+    if args.output_blur:
+        x = layers.AveragePooling2D(2, strides=1, padding="same", dtype="float32")(x)
+    images = layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(z, images, name="generator")
 
 
@@ -70,7 +71,7 @@ def build_encoder(args, classes=0):
     return keras.Model(images, head(_convolutions(images, args)), name="encoder")
 
 
-def upsample(x, args, filters, method, **options):
+def upsample(x, args, filters, dtype=None):
     """Doubles rows and columns.
 
     Transposed convolutions and pixel shuffle can leave checkerboards [cartoon 3; measured].
@@ -79,21 +80,19 @@ def upsample(x, args, filters, method, **options):
         x: feature maps, [batch, rows, columns, channels].
         args: the constants, a class of args.py.
         filters: channels of the output.
-        method: transpose, pixel_shuffle, nearest or bilinear.
-        **options: of the convolution.
+        dtype: of the layers, by default the global one.
     """
-    options["padding"] = "same"
-    options["kernel_initializer"] = initializer(args)
-    if method == "transpose":
+    options = {"padding": "same", "kernel_initializer": initializer(args), "dtype": dtype}
+    if args.upsampling == "transpose":
         return layers.Conv2DTranspose(filters, args.kernel_size, strides=2, **options)(x)
-    if method == "pixel_shuffle":
+    if args.upsampling == "pixel_shuffle":
         x = layers.Conv2D(4 * filters, args.kernel_size, **options)(x)
-        return _pixel_shuffle(x, options.get("dtype"))
-    x = layers.UpSampling2D(2, interpolation=method)(x)
+        return _pixel_shuffle(x, dtype)
+    x = layers.UpSampling2D(2, interpolation=args.upsampling)(x)
     return layers.Conv2D(filters, args.kernel_size, **options)(x)
 
 
-def _pixel_shuffle(x, dtype=None):
+def _pixel_shuffle(x, dtype):
     """Turns each pixel of 4 x channels into 2x2 pixels [Shi 2016, arXiv:1609.05158].
 
     As `keras.ops.depth_to_space`, which Keras 3.13 lacks.

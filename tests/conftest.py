@@ -28,7 +28,7 @@ TINY = {
     "augment": "",
     "r1_weight": 0.0,
     "r1_every": 1,
-    "last_upsampling": "",
+    "output_blur": False,
     "pretrain_batches": 0,
     "batches": 4,
     "dump_every": 2,

@@ -192,8 +192,6 @@ def test_first_filters_of_a_cartoon_generator_keep_the_size():
 
 def another_value(name, value):
     """Returns another value of the constant `name`."""
-    if name == "last_upsampling":
-        return "nearest"
     others = {False: True, True: False, "": "color", (): (8,), "stride": "max", "none": "generator",
               "transpose": "nearest", "glorot_uniform": "normal", "joint": "apart"}
     if type(value) is int:

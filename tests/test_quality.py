@@ -29,7 +29,7 @@ def train(seed=0, gan_class=None):
     """
     args = constants.override(
         constants.ToyFaces, seed=seed, dataset_size=3000, generator_filters=(64, 32, 16, 16),
-        discriminator_filters=(8, 16, 32, 64), last_upsampling="", r1_weight=0.02,
+        discriminator_filters=(8, 16, 32, 64), output_blur=False, r1_weight=0.02,
         d_learning_rate=4e-4, g_learning_rate=4e-4, ema_decay=0.99)
     data.make(args)
     gan = models.build(args)

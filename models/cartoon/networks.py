@@ -33,7 +33,7 @@ def build_generator(args, classes=0):
     for _ in range(U_NET_BLOCKS if args.u_net else BLOCKS):
         x = _residual_block(x, args)                                        # 16x16
     for filters in reversed(args.generator_filters[:-1]):
-        x = upsample(x, args, filters, args.upsampling)
+        x = upsample(x, args, filters)
         if args.u_net:
             x = layers.Add()([x, way_down.pop()])
         x = _convolve(x, args, filters)

@@ -132,7 +132,7 @@ TIPS = {
 TOYS_TRAINING = TRAINING | {
     "features": "classifier",
     "dataset_size": 12000,
-    "last_upsampling": "",
+    "output_blur": False,
     "pretrain_batches": 0,
     "real_labels": (0.9, 1.0),
     "fake_labels": (0.0, 0.1),
