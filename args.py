@@ -586,9 +586,10 @@ def _unknown_constant(name, value, known):
     if name in constants(Cartoon):
         return ValueError(f"`{name}` is a constant of the Cartoon presets alone. Name one of them "
                           f"first, such as CartoonPhotos. Received: {name}={value!r}")
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    return ValueError(f"`{name}` is not a constant of args.py. Did you mean `{nearest}`? "
-                      f"Received: {name}={value!r}")
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean `{nearest[0]}`?" if nearest else "--help lists them."
+    return ValueError(
+        f"`{name}` is not a constant of args.py. {hint} Received: {name}={value!r}")
 
 
 def _check_value(name, value, default):
@@ -692,7 +693,12 @@ def overrides(args):
 
 # ---- the command line
 
-VERBS = ("pretrain_gen", "train_gan", "generate", "evaluate")
+VERBS = {
+    "pretrain_gen": "trains the generator alone, in an autoencoder",
+    "train_gan": "trains the GAN",
+    "generate": "generates images with the newest weights",
+    "evaluate": "compares generated with real images, for all saved weights",
+}
 
 
 def parse(arguments, verbs=VERBS):
@@ -703,7 +709,7 @@ def parse(arguments, verbs=VERBS):
 
     Args:
         arguments: list of strings.
-        verbs: the verbs that the script has.
+        verbs: names of the verbs that the script has.
 
     Returns:
         (args, chosen): the preset with the constants overridden, and the verbs, in the order given.
@@ -746,19 +752,27 @@ def _unknown_argument(argument, verbs):
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
     if argument in presets():
         hint = f"Put {argument} first. "
-    return ValueError(f"An argument must be {known}or constant=value without spaces around the =. "
-                      f"{hint}Received: {argument}")
+    return ValueError(f"An argument must be {known}or constant=value, in quotes if it has spaces; "
+                      f"--help lists them. {hint}Received: {argument}")
 
 
 def usage(script, verbs):
-    """Returns the text of `--help`: verbs, presets, and the constants with their comments."""
+    """Returns the text of `--help`: verbs, presets, and the constants with their comments.
+
+    Args:
+        script: name of the script.
+        verbs: {name: meaning}, empty if the script has none.
+    """
     verbs_usage = " [verb ...]" if verbs else ""
     lines = [f"python {script} [preset]{verbs_usage} [constant=value ...]", ""]
     if verbs:
-        lines += [f"Verbs, run in the order given: {', '.join(verbs)}", ""]
+        lines.append("Verbs, run in the order given; without any, it trains:")
+        lines += [f"  {name:16} {meaning}" for name, meaning in verbs.items()] + [""]
     lines.append("Presets:")
     for name, preset in presets().items():
         lines.append(f"  {name:16} {preset.__doc__.splitlines()[0]}")
+    lines += ["", 'A value with spaces or parentheses needs quotes: "grid=(2, 8)". The tags in',
+              "brackets are explained in SOURCES, at the end of args.py."]
     with open(__file__) as file:
         source = file.read()
     for title, cls in (("Constants", Args), ("Constants of the Cartoon presets", Cartoon)):

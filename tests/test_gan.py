@@ -441,6 +441,9 @@ def test_another_preset_keeps_its_constants_on_toy_faces(here):
     chosen = preparation.choose_data(args)
     assert constants.preset_name(chosen) == "KerasExample"
     assert (chosen.seed, chosen.images, chosen.data) == (3, "toyfaces", "toyfaces.hdf5")
+    assert chosen.name == "keras-example-toyfaces"  # real images are another run
+    args, _ = constants.parse(["KerasExample", "name=mine"])
+    assert preparation.choose_data(args).name == "mine"
 
 
 @pytest.mark.parametrize("argument", ["images=mine", "data=mine.hdf5"])

@@ -88,7 +88,10 @@ def resume_constants(args):
 
 
 def choose_data(args):
-    """Returns `args`, with toy faces as data if there are no images and none were named."""
+    """Returns `args`, with toy faces as data if there are no images and none were named.
+
+    Their run has a name of its own: with images, the same command begins another one.
+    """
     has_data = (os.path.exists(args.data) or args.images in data.EMBEDDED
                 or data.find_files(args.images))
     is_default = args.images == constants.Args.images and args.data == constants.Args.data
@@ -99,8 +102,10 @@ def choose_data(args):
     if constants.preset_name(args) == "Args":
         return constants.override(constants.ToyFaces, **constants.overrides(args))
     toys = constants.ToyFaces
-    return constants.override(
-        args, images=toys.images, data=toys.data, dataset_size=toys.dataset_size)
+    changes = {"images": toys.images, "data": toys.data, "dataset_size": toys.dataset_size}
+    if "name" not in constants.overrides(args):
+        changes["name"] = f"{args.name}-toyfaces"
+    return constants.override(args, **changes)
 
 
 def prepare_data(args):
