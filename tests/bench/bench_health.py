@@ -40,8 +40,8 @@ RUNS = {
         {"d_learning_rate": 1e-6, "g_learning_rate": 1e-4}, ("falling steadily",)),
     "one color": (
         {"batch_norm": "discriminator", "g_learning_rate": 1e-5}, ("one color",)),
-    "learning rate 0.1": (
-        {"d_learning_rate": 0.1, "g_learning_rate": 0.1}, ("unsaturated values",)),
+    "learning rate 1": (
+        {"d_learning_rate": 1.0, "g_learning_rate": 1.0}, ("unsaturated values",)),
     "no batch norm, saturating": (
         {"batch_norm": "none", "g_objective": "saturating"},
         ("mode collapse", "saturating objective hardly")),
