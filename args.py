@@ -752,6 +752,8 @@ def _unknown_argument(argument, verbs):
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
     if argument in presets():
         hint = f"Put {argument} first. "
+    elif os.path.exists(argument):
+        hint = f"Did you mean images={argument}? "
     return ValueError(f"An argument must be {known}or constant=value, in quotes if it has spaces; "
                       f"--help lists them. {hint}Received: {argument}")
 

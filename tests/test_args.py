@@ -351,6 +351,12 @@ def test_preset_behind_another_argument_is_refused_with_its_place():
             parse([first, "ToyFaces"])
 
 
+def test_folder_without_its_constant_is_refused_with_the_constant(here):
+    os.mkdir("my-faces")
+    with pytest.raises(ValueError, match="Did you mean images=my-faces?"):
+        parse(["my-faces"])
+
+
 def test_script_without_verbs_refuses_them():
     with pytest.raises(ValueError, match="train_gan"):
         parse(["train_gan"], verbs=())
