@@ -29,9 +29,9 @@ def strategy():
 def fix_order_of_sums():
     """Makes two equal runs on a CPU equal to the last bit: one operation is computed at a time.
 
-    Where several are, they end in any order, and their results are added in that order. One
-    operation still uses all cores. Has no effect once TensorFlow has computed anything, as in a
-    notebook.
+    Where several are, chance decides in which order TensorFlow's AddN sums three or more gradients:
+    it starts with one whose memory is free to be overwritten. One operation still uses all cores.
+    Has no effect once TensorFlow has computed anything, as in a notebook.
     """
     if not tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):
