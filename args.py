@@ -696,8 +696,8 @@ def overrides(args):
 VERBS = {
     "pretrain_gen": "trains the generator alone, in an autoencoder",
     "train_gan": "trains the GAN",
-    "generate": "generates images with the newest weights",
-    "evaluate": "compares generated with real images, for all saved weights",
+    "generate": "generates images with saved weights",
+    "evaluate": "compares generated images with real ones",
 }
 
 
@@ -790,6 +790,9 @@ def usage(script, verbs):
 
 def read_command_line(verbs=()):
     """Parses sys.argv. `--help` and mistakes end the process here, before TensorFlow is loaded.
+
+    Args:
+        verbs: {name: meaning} of the script's verbs, empty if it has none.
 
     Returns:
         (args, chosen), see `parse`.
