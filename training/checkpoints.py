@@ -289,7 +289,7 @@ def check_file(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
     if not os.path.isdir(path) and not h5py.is_hdf5(path):
-        raise ValueError("`weights` must be a checkpoint, such as "
+        raise ValueError("`weights` must be a checkpoint that is not damaged, such as "
                          f"runs/small/weights/020000.weights.h5. Received: {path}")
 
 
