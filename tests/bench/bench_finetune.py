@@ -1,4 +1,4 @@
-"""What do pretrained weights save? Trains `Small` on few faces, from these weights and from scratch.
+"""What do pretrained weights save? Trains `Small` on few faces, from them and from scratch.
 
     python tests/bench/bench_finetune.py images=my-faces features=squeezenet.keras
     python tests/bench/bench_finetune.py images=my-faces counts=300 batches=500 d_learning_rate=1e-4
@@ -74,7 +74,8 @@ def main(arguments):
             for number in batches:
                 command = ["Small", f"name={name}", f"weights={start}", f"batches={number}",
                            f"data={base.data}", "dump_every=250", "keep_every=500",
-                           "generate_count=32", *(f"{key}={value}" for key, value in options.items())]
+                           "generate_count=32"]
+                command += [f"{key}={value}" for key, value in options.items()]
                 args, _ = constants.parse(command)
                 train_rows, test_rows = data.split(args, len(images))
                 assert len(train_rows) == count
