@@ -48,6 +48,7 @@ SLICE = 64                # images to convert at a time: they are in memory toge
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
 PHOTO_STREAM = (1, 1, 1)  # added to the seed of the photos' order, which differs from the images'
+TILES_OF_SCENE = 2        # rows and columns of a toy scene, in tiles, for outlines of two pixels
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
 
 # What to do with common files that Pillow does not read.
@@ -134,6 +135,31 @@ def read_image(path, image_shape, crop="center"):
     return _convert(image, image_shape, crop)
 
 
+def read_tiles(path, image_shape, count):
+    """Cuts `count` tiles out of an image file at its own size, at random places.
+
+    Returns:
+        A list of uint8 [rows, columns, channels]. An image smaller than a tile is enlarged.
+
+    Raises:
+        As `read_image`.
+    """
+    rows, columns, channels = image_shape
+    image = _to_bytes(_open_image(path), channels)
+    scale = max(rows / image.height, columns / image.width)
+    if scale > 1:
+        size = math.ceil(scale * image.width), math.ceil(scale * image.height)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    pixels = np.asarray(image).reshape(image.height, image.width, channels)
+    rng = np.random.default_rng(0)
+    tiles = []
+    for _ in range(count):
+        top = rng.integers(image.height - rows + 1)
+        left = rng.integers(image.width - columns + 1)
+        tiles.append(pixels[top:top + rows, left:left + columns])
+    return tiles
+
+
 def _open_image(path, least_size=None):
     """Opens an image file as a Pillow image, rotated as its EXIF orientation says.
 
@@ -194,6 +220,8 @@ def make(args):
     if os.path.exists(args.data) and not h5py.is_hdf5(args.data):
         raise ValueError("`data` must be a new file, or an HDF5 file to replace. Remove this file, "
                          f"or choose another name. Received: data={args.data}")
+    if args.photos not in ("", "toyscenes"):
+        _paths(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _remove_leftovers(path)
@@ -339,13 +367,20 @@ def _write_files(args, file):
         return
     folders = [os.path.basename(os.path.dirname(os.path.abspath(path))) for path in paths]
     names, labels = np.unique(folders, return_inverse=True)
-    read = functools.partial(read_image, image_shape=args.image_shape, crop=args.crop)
-    _write_shuffled(args, file, "faces", paths, read, labels, names)
+    _write_shuffled(args, file, "faces", paths, _reader(args, paths), labels, names)
     if "label_names" in file:
         splits = [name for name in SPLITS if _encode(name) in file["label_names"][:]]
         if splits:
             print(f"The labels are the names of the innermost folders, such as {splits[0]}. For "
                   f"classes use {splits[0]}/class rather than class/{splits[0]}.")
+
+
+def _reader(args, paths):
+    """Returns the function(path) that reads the images of a file, a list."""
+    if args.crop == "tile":
+        count = math.ceil(args.dataset_size / len(paths)) or 1
+        return lambda path: read_tiles(path, args.image_shape, count)
+    return lambda path: [read_image(path, args.image_shape, args.crop)]
 
 
 def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
@@ -358,7 +393,7 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
         file: the open HDF5 file.
         name: the dataset to write, "faces" or "photos".
         items: paths, or arrays.
-        read: function(item) that returns an image, uint8 of `image_shape`.
+        read: function(item) that returns its images, a list of uint8 `image_shape`.
         labels: an index into `label_names` for each item; empty without labels.
         label_names: sequence of text.
     """
@@ -368,19 +403,20 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
     duplicates = skipped = 0
     for part in _read_in_threads(items, read, order):
         images = []
-        for number, image in part:
-            if isinstance(image, str):
-                print(f"skipped {items[number]}: {image}")
+        for number, found in part:
+            if isinstance(found, str):
+                print(f"skipped {items[number]}: {found}")
                 skipped += 1
                 continue
-            digest = hashlib.sha256(image).digest()
-            if digest in labels_of:
-                duplicates += 1
-            else:
-                labels_of[digest] = set()
-                images.append(image)
-            if len(labels):
-                labels_of[digest].add(labels[number])
+            for image in found[:most - len(labels_of)]:
+                digest = hashlib.sha256(np.ascontiguousarray(image)).digest()
+                if digest in labels_of:
+                    duplicates += 1
+                else:
+                    labels_of[digest] = set()
+                    images.append(image)
+                if len(labels):
+                    labels_of[digest].add(labels[number])
             if len(labels_of) == most:
                 break
         if images:
@@ -403,7 +439,7 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
 
 
 def _read_in_threads(items, read, order):
-    """Yields lists of (number of an item, its image, or a text that says why it has none)."""
+    """Yields lists of (number of an item, its images, or a text that says why it has none)."""
     def read_or_explain(number):
         try:
             return read(items[number])
@@ -474,7 +510,7 @@ def _write_mnist(args, file):
 def _write_arrays(args, file, images, labels):
     """Writes gray images, a sequence of uint8 [rows, columns], and their labels, int [count]."""
     def read(pixels):
-        return _convert(Image.fromarray(pixels), args.image_shape, args.crop)
+        return [_convert(Image.fromarray(pixels), args.image_shape, args.crop)]
 
     names = [str(number) for number in range(256)]  # labels are bytes
     _write_shuffled(args, file, "faces", images, read, labels, names)
@@ -816,8 +852,8 @@ def _write_photos(args, file):
             _append(args, file, "photos", photos_of_slice)
             _append(args, file, "truths", drawings)
     else:
-        read = functools.partial(read_image, image_shape=args.image_shape, crop=args.crop)
-        _write_shuffled(args, file, "photos", _paths(args, "photos"), read)
+        paths = _paths(args, "photos")
+        _write_shuffled(args, file, "photos", paths, _reader(args, paths))
     images = file["faces"]
     for start, stop in _slices(len(images)):
         _append(args, file, "smoothed", [smooth_edges(image) for image in images[start:stop]])
@@ -827,7 +863,15 @@ def _paint_scenes(args, first):
     """Yields photos and drawings of toy scenes, from number `first` on, a slice at a time."""
     size = args.image_shape[0]
     for start, stop in _slices(args.dataset_size or 2000):
-        yield scenes.sample(stop - start, args.seed, first + start, size)
+        if args.crop == "tile":  # a piece of each scene
+            painted = scenes.sample(stop - start, args.seed, first + start, TILES_OF_SCENE * size)
+            rng = np.random.default_rng([args.seed, first + start])
+            tops, lefts = rng.integers(painted[0].shape[1] - size + 1, size=(2, stop - start))
+            yield [np.stack([image[top:top + size, left:left + size]
+                             for image, top, left in zip(images, tops, lefts)])
+                   for images in painted]
+        else:
+            yield scenes.sample(stop - start, args.seed, first + start, size)
 
 
 def smooth_edges(image):

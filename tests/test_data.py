@@ -98,6 +98,21 @@ def test_center_crops_the_sides_and_squash_keeps_them(here):
     assert data.read_image("wide.png", (8, 8, 3), "squash")[:, 0].min() > 200
 
 
+def test_tiles_are_pieces_of_the_image_at_its_own_size(here):
+    pixels = save_noise("in/a.png", (12, 10))
+    tiles = data.read_tiles("in/a.png", (8, 8, 3), 20)
+    pieces = {pixels[top:top + 8, left:left + 8].tobytes()
+              for top in range(pixels.shape[0] - 7) for left in range(pixels.shape[1] - 7)}
+    found = {tile.tobytes() for tile in tiles}
+    assert len(tiles) == 20 and len(found) > 5 and found <= pieces
+
+
+def test_image_smaller_than_a_tile_is_enlarged(here):
+    Image.new("RGB", (4, 6), "red").save("small.png")
+    tile, = data.read_tiles("small.png", (8, 8, 3), 1)
+    assert tile.shape == (8, 8, 3) and (tile == (255, 0, 0)).all()
+
+
 def palette_image(color):
     image = Image.new("P", (8, 8), 0)
     image.putpalette(color)
@@ -692,6 +707,34 @@ def test_toy_scenes_are_drawings_and_photos_of_other_scenes(here):
     _, test = data.split(args, 6)
     assert (data.denormalize(data.photos(args, 2)) == photos[test[:2]]).all()
     assert (data.truths(args, 2) == truths[test[:2]]).all()
+
+
+def test_dataset_of_tiles_has_several_of_each_file(here, capsys):
+    for name in "abc":
+        save_noise(f"photos/{name}.png", (40, 30))
+    (here / "photos/d.png").write_text("no image")
+    args = small_args(images="photos", crop="tile", dataset_size=10)
+    data.make(args)
+    assert len(data.open_images(args)) == 9  # three of each file, of which one cannot be read
+    assert capsys.readouterr().out.count("skipped photos/d.png") == 1
+    data.make(override(args, dataset_size=5))  # two of each file
+    assert len(data.open_images(args)) == 5
+    data.make(override(args, dataset_size=0))
+    assert len(data.open_images(args)) == 3
+
+
+def test_tiles_of_toy_scenes_and_of_their_true_drawings_are_the_same_pieces(here):
+    args = small_args(images="toyscenes", photos="toyscenes", image_shape=(32, 32, 3), seed=3,
+                      dataset_size=2, crop="tile")
+    data.make(args)
+    photos, truths = scenes.sample(2, 3, 2, 64)
+    with h5py.File("data.hdf5") as file:
+        found, found_truths = file["photos"][:], file["truths"][:]
+    for number in range(2):
+        places = [(top, left) for top in range(33) for left in range(33)
+                  if (photos[number, top:top + 32, left:left + 32] == found[number]).all()]
+        (top, left), = places
+        assert (truths[number, top:top + 32, left:left + 32] == found_truths[number]).all()
 
 
 def test_translated_photos_keep_their_names_and_sizes(here, capsys):
