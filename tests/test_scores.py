@@ -14,7 +14,7 @@ import data
 import models
 from models import features
 from training import checkpoints, scores
-from training.scores import evaluation, metrics, real, table, truths
+from training.scores import drawing, evaluation, metrics, real, table, truths
 
 RUN = pathlib.Path("runs/toyfaces")
 
@@ -374,6 +374,23 @@ def test_edge_correlation_by_hand():
     by_hand = 4.5 * (4 * root - 4) / np.sqrt(81 * (48 - 4 * (1 + root) ** 2))
     assert truths.edge_correlation(first, second) == pytest.approx(by_hand)
     assert truths.edge_correlation(first, 0 * first) == 0
+
+
+def test_flat_share_counts_pixels_in_areas_of_one_gray():
+    images = np.full((2, 20, 20, 3), 100, "uint8")
+    images[0, :, 10:] = 200  # 16 x 16 neighborhoods, of which 16 x 4 see both areas
+    assert drawing.flat_share(images) == pytest.approx(1 - 4 / 16 / 2)
+    noise = np.random.default_rng(0).integers(0, 255, (1, 20, 20, 3), "uint8")
+    assert drawing.flat_share(noise) == 0
+
+
+def test_edge_contrast_is_high_if_few_pixels_have_all_slopes():
+    image = np.zeros((1, 21, 21, 3), "uint8")
+    assert drawing.edge_contrast(image) == 1
+    image[:, :, 11:] = 200  # one column of 20: a twentieth of the slopes
+    assert drawing.edge_contrast(image) == pytest.approx(20)
+    ramp = np.uint8(np.arange(21)[:, None] * np.ones(3)) * np.ones((1, 21, 1, 1), "uint8")
+    assert drawing.edge_contrast(ramp) == pytest.approx(1)
 
 
 def test_toy_scenes_are_compared_with_their_true_drawings(run):

@@ -8,7 +8,7 @@ import data
 import models
 from models import features
 from training import checkpoints
-from training.scores import metrics, real, table, truths
+from training.scores import drawing, metrics, real, table, truths
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
 SECONDS_OF_SCORES = 0.007  # per generated image, of 3,000 with 1,280 features each [measured]
@@ -108,18 +108,21 @@ def _score(args, unscored, generate_images, run):
     reals = real.real_features(args, network)
     rows = {"real": scores_of_real_images(args, reals, random)}
     labels = labels_in_true_shares(args, random) if args.conditional else None
-    drawings = data.truths(args, count) if args.photos else None
-    if drawings is not None:
+    if args.photos:
+        drawings = data.truths(args, count)
+        cartoons = reals.train.images[:count]
+        rows["real"].update(drawing.drawing_scores(args, cartoons))
         photos = data.denormalize(data.photos(args, count))
-        rows["photos"] = truths.truth_scores(args, photos, drawings)
+        rows["photos"] = scores_of(args, real.extract(network, photos), reals)
+        rows["photos"].update(scores_of_translations(args, photos, drawings))
 
     for label, path in unscored.items():
         checkpoints.load_generator(sampler, path)
         batches = [images for *_, images in generate_images(args, sampler, count, labels)]
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)
-        if drawings is not None:
-            rows[label].update(truths.truth_scores(args, generated.images, drawings))
+        if args.photos:
+            rows[label].update(scores_of_translations(args, generated.images, drawings))
         table.write_scores(run, rows)
         _print_scores(label, rows)
     _save_neighbours(args, generated, reals, run / "neighbours.png")
@@ -175,6 +178,23 @@ def scores_of(args, generated, reals):
     return {table.column(args, name): value for name, value in scores.items()}
 
 
+def scores_of_translations(args, images, drawings):
+    """Computes the scores of translated photos that need no network.
+
+    Args:
+        args: the constants, a class of args.py.
+        images: uint8 [evaluate_count, rows, columns, 3].
+        drawings: the true drawings of toy scenes, uint8 of the same shape, or None.
+
+    Returns:
+        {column: value}, see `drawing.drawing_scores` and `truths.truth_scores`.
+    """
+    scores = drawing.drawing_scores(args, images)
+    if drawings is not None:
+        scores.update(truths.truth_scores(args, images, drawings))
+    return scores
+
+
 def scores_of_real_images(args, reals, random):
     """Computes the scores of `evaluate_count` training images, which generated ones can reach.
 
@@ -204,12 +224,13 @@ def labels_in_true_shares(args, random):
 
 
 def _print_scores(label, rows):
-    """Prints the scores of a row, each beside the score of real images or of photos."""
+    """Prints the scores of a row, each beside the scores of real images and of photos."""
     parts = []
     for name, value in rows[label].items():
-        for other in ("real", "photos"):
-            if name in rows.get(other, {}):
-                parts.append(f"{name} {value:.4g} ({other} {rows[other][name]:.4g})")
+        others = [f"{other} {rows[other][name]:.4g}" for other in ("real", "photos")
+                  if name in rows.get(other, {})]
+        parts.append(f"{name} {value:.4g} ({', '.join(others)})" if others
+                     else f"{name} {value:.4g}")
     print(f"{label}: {', '.join(parts)}")
 
 

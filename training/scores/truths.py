@@ -2,6 +2,7 @@
 import numpy as np
 
 from training.scores import table
+from training.scores.drawing import slopes
 
 
 def truth_scores(args, images, drawings):
@@ -40,15 +41,8 @@ def edge_correlation(images, truths):
     Returns:
         1 if all edges are the same, about 0 for drawings of other scenes.
     """
-    slopes = _slopes(images)
-    true_slopes = _slopes(truths)
-    if np.std(slopes) == 0 or np.std(true_slopes) == 0:
+    found = slopes(images)
+    expected = slopes(truths)
+    if np.std(found) == 0 or np.std(expected) == 0:
         return 0.0
-    return float(np.corrcoef(slopes.ravel(), true_slopes.ravel())[0, 1])
-
-
-def _slopes(images):
-    gray = np.mean(images, axis=-1, dtype="float64")
-    to_the_right = gray[:, :-1, 1:] - gray[:, :-1, :-1]
-    below = gray[:, 1:, :-1] - gray[:, :-1, :-1]
-    return np.hypot(to_the_right, below)
+    return float(np.corrcoef(found.ravel(), expected.ravel())[0, 1])
