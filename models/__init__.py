@@ -137,7 +137,7 @@ def build_pretraining(args, classes=0):
     networks = _networks(args)
     with _precision(args):
         if args.network == "cartoon":
-            pretraining = cartoon.ContentPretraining(args, networks.build_generator(args))
+            pretraining = cartoon.PhotoPretraining(args, networks.build_generator(args))
         else:
             encoder = networks.build_encoder(args, classes)
             generator = networks.build_generator(args, classes)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
-from models.cartoon import features, losses, networks, restoration
+from models.cartoon import features, losses, networks, restoration, structure
 from models.cartoon.features import FeatureMaps
 from models.randomness import Purpose
 from models.toys import scenes
@@ -267,7 +267,47 @@ def test_random_features_tell_drawings_from_photos_by_their_style():
     assert style_distance(drawings) < 0.6 * style_distance(photos)
 
 
+# ---- structure
+
+def test_flatten_removes_texture_and_keeps_edges():
+    areas = np.full([1, 32, 32, 3], -0.5, "float32")
+    areas[:, :, 16:] = 0.5
+    noise = np.random.default_rng(0).normal(0, 0.1, areas.shape).astype("float32")
+    flat = structure.flatten(areas + noise).numpy()
+    assert abs(flat - areas).mean() < 0.4 * abs(noise).mean()
+    assert structure.flatten(areas).numpy() == pytest.approx(areas, abs=1e-6)
+
+
+def test_color_lightens_shadows_and_strengthens_colors():
+    images = np.array([[-1, -1, -1], [-0.5, -0.5, -0.5], [1, 1, 1], [0.2, 0.0, -0.2]], "float32")
+    found = structure.color(images[None, None]).numpy()[0, 0]
+    assert found[0] == pytest.approx(-1) and found[2] == pytest.approx(1)
+    assert (found[1] > -0.5).all() and np.ptp(found[1]) == pytest.approx(0, abs=1e-6)
+    assert np.ptp(found[3]) == pytest.approx(structure.SATURATION * 0.4)
+    assert np.isfinite(structure.color(np.full([1, 1, 1, 3], -1.0001, "float32"))).all()
+
+
+def test_outline_darkens_the_darker_side_of_strong_edges():
+    image = np.zeros([1, 16, 16, 3], "float32")
+    image[:, :, 8:] = 0.8
+    image[:, 12:, :8] = 0.1  # too weak an edge
+    outlined = structure.outline(image).numpy()
+    assert outlined[:, :, 7] == pytest.approx(structure.BLACK)
+    others = [column for column in range(16) if column != 7]
+    assert (outlined[:, :, others] == image[:, :, others]).all()
+
+
 # ---- restoration
+
+def test_a_photo_adds_its_texture_to_degraded_cartoons():
+    cartoons = np.zeros([1, 32, 32, 3], "float32")
+    photo = np.random.default_rng(0).choice([-0.8, 0.8], [1, 32, 32, 1]) * np.ones([3])
+    plain = restoration.degrade(cartoons, [0, 1]).numpy()
+    textured = restoration.degrade(cartoons, [0, 1], np.float32(photo)).numpy()
+    assert textured.std() > 2 * plain.std()
+    flat = np.full_like(cartoons, 0.3)
+    assert restoration.degrade(cartoons, [0, 1], flat).numpy() == pytest.approx(plain, abs=1e-6)
+
 
 def test_dark_lines_are_removed_if_they_are_thin():
     image = np.ones([1, 16, 16, 3], "float32")
@@ -275,14 +315,14 @@ def test_dark_lines_are_removed_if_they_are_thin():
     image[:, 10:, 8:] = -0.5    # an area
     expected = np.ones([1, 16, 16, 3], "float32")
     expected[:, 10:, 8:] = -0.5
-    assert restoration.without_thin_lines(image, 3).numpy() == pytest.approx(expected, abs=1e-6)
+    assert restoration.without_thin_lines(image).numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_border_stays_in_the_middle_of_a_removed_line():
     image = np.zeros([1, 9, 9, 3], "float32")
     image[:, 4] = -1
     image[:, 5:] = 0.8
-    rows = restoration.without_thin_lines(image, 3).numpy()[0, :, 4, 0]
+    rows = restoration.without_thin_lines(image).numpy()[0, :, 4, 0]
     assert rows == pytest.approx([0, 0, 0, 0, 0.4, 0.8, 0.8, 0.8, 0.8], abs=1e-6)
 
 
@@ -319,14 +359,15 @@ def test_degraded_cartoons_depend_on_the_seed_and_stay_in_the_range():
 
 def test_each_term_is_what_its_name_says(small):
     weights = {"adversarial_weight": 0.5, "content_weight": 0.1, "style_weight": 0.2,
-               "color_weight": 0.3, "variation_weight": 0.4, "restoration_weight": 0.6}
+               "color_weight": 0.3, "variation_weight": 0.4, "structure_weight": 0.7,
+               "restoration_weight": 0.6}
     gan = models.build(small(style_features="random:scale1", **weights))
     cartoons, photos, blurred = make_batch()
     fake = gan.generator(photos, training=True)
     seed = gan.seed(Purpose.CONTENT)
     photo_maps, cartoon_maps, maps = (
         gan.feature_maps(images, seed) for images in (photos, cartoons, fake))
-    degraded = restoration.degrade(cartoons, gan.seed(Purpose.DEGRADE))
+    degraded = restoration.degrade(cartoons, gan.seed(Purpose.DEGRADE), photos)
     restored = gan.generator(degraded, training=True)
     expected = {
         "content_distance": losses.content_distance(
@@ -335,6 +376,7 @@ def test_each_term_is_what_its_name_says(small):
             cartoon_maps["style_features"], maps["style_features"]),
         "color_distance": losses.color_distance(photos, fake),
         "total_variation": losses.total_variation(fake),
+        "structure_distance": tf.reduce_mean(tf.abs(structure.draw(photos) - fake)),
         "restoration_error": tf.reduce_mean(tf.abs(restored - cartoons)),
     }
     terms = gan.g_terms(cartoons, cartoons, fake, photos, None)
@@ -402,6 +444,6 @@ def test_pretraining_reduces_the_content_distance_without_d(small):
     distances = []
     for _ in range(8):
         pretraining.reset_metrics()
-        distances.append(float(step(make_batch())["content_distance"]))
+        distances.append(float(step(make_batch())["loss"]))
     assert distances[-1] < 0.9 * distances[0], distances
     assert pretraining(IMAGES).shape == IMAGES.shape

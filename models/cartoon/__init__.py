@@ -7,12 +7,13 @@ the generated image.
 With the paper's networks and losses photos become softer, and their style changes little
 [measured]. So there is a second G, a U-Net that starts as the identity, a D that sees contrast and
 colors, and more terms in G's loss. The term that helps most needs no D: cartoons are degraded to
-something like photos, which is easy, and G learns to restore them.
+something like photos, which is easy, and G learns to restore them. On real photos, whose texture
+no toy photo has, a second term shows G their flat areas and outlines, which a filter finds.
 
 References: Chen 2018, "CartoonGAN: Generative Adversarial Networks for Photo Cartoonization", CVPR;
     Wang 2020, "Learning to Cartoonize Using White-box Cartoon Representations", CVPR; [cartoon 5]
 """
-from models.cartoon.gan import CartoonGAN, ContentPretraining
+from models.cartoon.gan import CartoonGAN, PhotoPretraining
 from models.cartoon.networks import build_discriminator, build_generator, multiple
 
-__all__ = ["CartoonGAN", "ContentPretraining", "build_discriminator", "build_generator", "multiple"]
+__all__ = ["CartoonGAN", "PhotoPretraining", "build_discriminator", "build_generator", "multiple"]

@@ -7,6 +7,7 @@ from models.autoencoder import Autoencoder
 from models.cartoon import losses
 from models.cartoon.features import FeatureMaps
 from models.cartoon.restoration import degrade
+from models.cartoon.structure import draw
 from models.randomness import Purpose
 
 # {weight: term}, the terms of G's loss beside the adversarial one
@@ -15,6 +16,7 @@ TERMS = {
     "style_weight": "style_distance",
     "color_weight": "color_distance",
     "variation_weight": "total_variation",
+    "structure_weight": "structure_distance",
     "restoration_weight": "restoration_error",
 }
 
@@ -83,25 +85,46 @@ class CartoonGAN(GAN):
         if args.variation_weight:
             variation = losses.total_variation(fake)
             terms.append(("total_variation", args.variation_weight, variation))
-        if args.restoration_weight:
-            degraded = degrade(real, self.seed(Purpose.DEGRADE))
-            restored = tf.cast(self.generator(degraded, training=True), "float32")
-            error = tf.reduce_mean(tf.abs(restored - real))
-            terms.append(("restoration_error", args.restoration_weight, error))
+        seed = self.seed(Purpose.DEGRADE)
+        terms += drawing_terms(args, self.generator, real, inputs, fake, seed)
         return terms
 
     def update_batch_norm(self):
         """Does nothing: these networks have no moving statistics."""
 
 
-class ContentPretraining(Autoencoder):
-    """G alone learns to keep the content of photos [Chen 2018 s3.3; cartoon 1].
+def drawing_terms(args, generator, cartoons, photos, images, seed):
+    """Returns the terms that teach G to draw without another network: [(name, weight, value)].
+
+    Args:
+        args: the constants, a class of args.py.
+        generator: maps photos to images.
+        cartoons, photos: float32 [batch, rows, columns, 3] in [-1, 1].
+        images: what the generator made of the photos.
+        seed: int tensor [2].
+    """
+    terms = []
+    texture_of = None
+    if args.structure_weight:
+        distance = tf.reduce_mean(tf.abs(draw(photos) - images))
+        terms.append(("structure_distance", args.structure_weight, distance))
+        texture_of = photos
+    if args.restoration_weight:
+        degraded = degrade(cartoons, seed, texture_of)
+        restored = tf.cast(generator(degraded, training=True), "float32")
+        error = tf.reduce_mean(tf.abs(restored - cartoons))
+        terms.append(("restoration_error", args.restoration_weight, error))
+    return terms
+
+
+class PhotoPretraining(Autoencoder):
+    """G alone learns to keep the content of photos [Chen 2018 s3.3; cartoon 1], or to draw them.
 
     Args:
         args: the constants, a class of args.py.
         generator: maps photos to images.
     """
-    loss_name = "content_distance"
+    loss_name = "loss"
 
     def __init__(self, args, generator):
         super().__init__(args, None, generator)
@@ -109,16 +132,22 @@ class ContentPretraining(Autoencoder):
     def compile(self, optimizer, jit_compile="auto"):
         """Sets the optimizer and loads the network for the content, in float32."""
         super().compile(optimizer, jit_compile)
-        self.feature_maps = FeatureMaps({"content_features": self.args.content_features})
+        if not self.args.structure_weight:
+            self.feature_maps = FeatureMaps({"content_features": self.args.content_features})
 
     def call(self, photos, training=False):
         """Returns the images that G makes of photos, float32 in [-1, 1]."""
         return tf.cast(self.generator(photos, training=training), "float32")
 
     def loss_of(self, batch):
-        """Returns the content distance of the photos of a batch, see `CartoonGAN`."""
-        _, photos, _ = batch
+        """Returns the content distance of the photos of a batch, or the sum of `drawing_terms`."""
+        cartoons, photos, _ = batch
+        images = self(photos, training=True)
+        if self.args.structure_weight:
+            seed = randomness.seed(self.args, Purpose.DEGRADE, self.batch)
+            terms = drawing_terms(self.args, self.generator, cartoons, photos, images, seed)
+            return tf.add_n([weight * value for _, weight, value in terms])
         seed = randomness.seed(self.args, Purpose.CONTENT, self.batch)
         expected = self.feature_maps(photos, seed)["content_features"]
-        received = self.feature_maps(self(photos, training=True), seed)["content_features"]
+        received = self.feature_maps(images, seed)["content_features"]
         return losses.content_distance(expected, received)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from models import randomness
 from models.cartoon.networks import reflect
+from models.cartoon.structure import flatten, pixel_size
 
 # Sizes are in pixels of images with 64 rows. On average, 600 toy photos had .67 times the
 # saturation of 200 drawings without lines, 1.04 times the contrast, and a brightness .10 higher
@@ -16,19 +17,21 @@ GRAIN = 0.06               # largest standard deviation of single pixels
 SATURATION = (0.5, 0.85)   # range of the factor
 CONTRAST = (0.85, 1.2)     # range of the factor
 BRIGHTNESS = (0.0, 0.15)   # range of the change
+PHOTO_TEXTURE = (0.5, 1.5)  # range of the factor, of a photo's texture
 
 
-def degrade(cartoons, seed):
+def degrade(cartoons, seed, photos=None):
     """Makes cartoons more like photos: no outlines, but texture, pale colors, blur and grain.
 
     Args:
         cartoons: float32 [batch, rows, columns, 3] in [-1, 1].
         seed: int tensor [2]. The strength of each step is random for each image.
+        photos: photos of the same shape, whose texture is added.
 
     Returns:
         Images of the same shape and range.
     """
-    pixel = max(1, cartoons.shape[1] // 64)
+    pixel = pixel_size(cartoons)
 
     def strength(number, low, high):
         shape = [tf.shape(cartoons)[0], 1, 1, 1]
@@ -37,7 +40,9 @@ def degrade(cartoons, seed):
     def noise(number, size, channels=1):
         return spots(cartoons, size, channels, tf.random.fold_in(seed, number))
 
-    x = without_thin_lines(cartoons, 2 * pixel + 1)
+    x = without_thin_lines(cartoons)
+    if photos is not None:
+        x += strength(12, *PHOTO_TEXTURE) * (photos - flatten(photos))
     x += strength(0, 0.0, TEXTURE) * noise(1, 2 * pixel)
     x += strength(2, 0.0, TEXTURE) * noise(3, 4 * pixel)
     x += TINT * noise(4, 16 * pixel, channels=3)
@@ -51,18 +56,19 @@ def degrade(cartoons, seed):
     return tf.clip_by_value(x, -1.0, 1.0)
 
 
-def without_thin_lines(images, size):
-    """Replaces dark lines thinner than `size` pixels by the mean of the pixels beside them.
+def without_thin_lines(images):
+    """Replaces dark lines of one or two pixels by the mean of the pixels beside them.
 
-    The border between two areas stays in the middle of the removed line.
+    These are pixels of images with 64 rows. The border between two areas stays in the middle of
+    the removed line.
 
     Args:
         images: float32 [batch, rows, columns, channels] in [-1, 1].
-        size: an odd number of pixels.
 
     Returns:
         Images of the same shape and range.
     """
+    size = 2 * pixel_size(images) + 1
     gray = tf.reduce_mean(images, 3, keepdims=True)
     brightest = tf.nn.max_pool2d(gray, size, 1, "SAME")
     closed = -tf.nn.max_pool2d(-brightest, size, 1, "SAME")  # a morphological closing
