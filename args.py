@@ -22,7 +22,7 @@ class Args:
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
-    crop = "center"  # to image_shape; squash distorts [forcecore 2]; tile cuts at the own size
+    crop = "center"  # squash distorts [forcecore 2]; tile cuts pieces out, without resizing
     dataset_size = 0  # number of images; 0 = all (10,000 toy faces or numbers, 2,000 toy scenes)
     conditional = False  # AC-GAN: D classifies, too; labels are folder names [ganhacks 12]
     test_fraction = 0.1  # share of the images kept from training, for the scores [guess]
@@ -118,7 +118,7 @@ class Cartoon(Args):
     style_features = "vgg19"  # as content_features
     color_weight = 0.0  # keeps the photo's colors; 50.0 [AnimeGANv2]
     variation_weight = 0.0  # differences of neighboring pixels; 1.0 [AnimeGANv2]
-    structure_weight = 0.0  # keeps the photo's areas, but not their texture [Wang 2020]
+    structure_weight = 0.0  # G imitates a filter: flat areas, outlines [Wang 2020]
     restoration_weight = 0.0  # G restores degraded cartoons, whose truth is known [measured]
     augment = "translation"  # keeps D from memorizing a few hundred cartoons [Zhao 2020]
     r1_weight = 0.0
@@ -286,21 +286,22 @@ class Cartoon64(Cartoon):
 
 
 class CartoonPhotos(Cartoon64):
-    """Your own photos to drawings with flat areas and outlines, at the photos' own size.
+    """Your own photos to drawings with flat areas and outlines.
 
-    G learns from tiles of the photos, 64x64 pixels at their own size, and from drawings of toy
-    scenes. Other `images` should have flat colors and dark outlines of two pixels, too.
+    G learns from tiles of the photos, of 64x64 pixels and not resized, and from drawings of toy
+    scenes. Other `images` also need flat colors and dark outlines, two pixels wide.
     """
     name = "cartoon-photos"
-    photos = "photos"  # of 250 to 1,000 pixels
+    photos = "photos"  # longer sides of 250 to 1,000 pixels [guess; measured up to 288]
     data = "cartoon-photos.hdf5"
     crop = "tile"  # whole photos at 64x64 have no texture that G could learn to remove [measured]
-    dataset_size = 2000  # tiles of photos, and toy scenes
-    structure_weight = 10.0  # without it photos with other colors [measured]
+    dataset_size = 2000  # tiles of photos, and as many tiles of toy scenes [guess]
+    structure_weight = 10.0  # without it the results are photos in other colors [measured]
     restoration_weight = 5.0  # [guess]
     adversarial_weight = 0.3  # [guess]
     pretrain_batches = 3000  # of G alone: it learns faster than against D [cartoon 1; measured]
-    batches = 500
+    batches = 500  # outlines become sharper [measured]
+    evaluate_count = 300  # of up to 400 test tiles: files that are skipped leave fewer
 
 
 class Original(Args):

@@ -48,7 +48,7 @@ SLICE = 64                # images to convert at a time: they are in memory toge
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
 PHOTO_STREAM = (1, 1, 1)  # added to the seed of the photos' order, which differs from the images'
-TILES_OF_SCENE = 2        # rows and columns of a toy scene, in tiles, for outlines of two pixels
+TILES_OF_SCENE = 2        # tiles in the height and width of a toy scene: outlines of two pixels
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
 
 # What to do with common files that Pillow does not read.
@@ -136,10 +136,15 @@ def read_image(path, image_shape, crop="center"):
 
 
 def read_tiles(path, image_shape, count):
-    """Cuts `count` tiles out of an image file at its own size, at random places.
+    """Cuts tiles out of an image file, without resizing it.
+
+    Args:
+        path: of the file. An image smaller than a tile is enlarged.
+        image_shape: (rows, columns, channels) of a tile.
+        count: number of tiles, which may overlap. Their places depend on the image.
 
     Returns:
-        A list of uint8 [rows, columns, channels]. An image smaller than a tile is enlarged.
+        A list of uint8 [rows, columns, channels].
 
     Raises:
         As `read_image`.
@@ -151,12 +156,13 @@ def read_tiles(path, image_shape, count):
         size = math.ceil(scale * image.width), math.ceil(scale * image.height)
         image = image.resize(size, Image.Resampling.LANCZOS)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(zlib.crc32(pixels))
     tiles = []
     for _ in range(count):
         top = rng.integers(image.height - rows + 1)
         left = rng.integers(image.width - columns + 1)
-        tiles.append(pixels[top:top + rows, left:left + columns])
+        tile = pixels[top:top + rows, left:left + columns]
+        tiles.append(tile.copy())  # a view would keep the whole image in memory
     return tiles
 
 
@@ -178,10 +184,10 @@ def _convert(image, image_shape, crop):
     """Converts a Pillow image of any size and mode to uint8 [rows, columns, channels]."""
     rows, columns, channels = image_shape
     image = _to_bytes(image, channels)
-    if crop == "center":
-        image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
-    else:
+    if crop == "squash":
         image = image.resize((columns, rows), Image.Resampling.LANCZOS)
+    else:
+        image = ImageOps.fit(image, (columns, rows), Image.Resampling.LANCZOS)
     return np.asarray(image).reshape(image_shape)
 
 
@@ -376,7 +382,11 @@ def _write_files(args, file):
 
 
 def _reader(args, paths):
-    """Returns the function(path) that reads the images of a file, a list."""
+    """Returns the function(path) that reads the images of a file, a list.
+
+    With crop=tile there are as many tiles of each file as `dataset_size` needs. Tiles of one file
+    may be both training and test images.
+    """
     if args.crop == "tile":
         count = math.ceil(args.dataset_size / len(paths)) or 1
         return lambda path: read_tiles(path, args.image_shape, count)
@@ -409,7 +419,7 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
                 skipped += 1
                 continue
             for image in found[:most - len(labels_of)]:
-                digest = hashlib.sha256(np.ascontiguousarray(image)).digest()
+                digest = hashlib.sha256(image).digest()
                 if digest in labels_of:
                     duplicates += 1
                 else:
@@ -832,7 +842,7 @@ def _read(images, rows, mirrored):
 
 
 def pretraining_images(args):
-    """Returns a batch of what the generator reproduces in pretraining: photos, if `photos` is set.
+    """Returns a batch of the generator's inputs in pretraining: photos, if `photos` is set.
 
     Returns:
         float32 [batch_size, *image_shape] in [-1, 1].

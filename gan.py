@@ -53,8 +53,9 @@ CALLBACKS = (
 def pretrain_gen(args):
     """Trains the generator alone for `pretrain_batches`, in an autoencoder.
 
-    A generator that translates photos has no encoder, and learns to keep their content. Writes
-    runs/<name>/pretrain: originals.png, reconstructions.png, loss.csv, weights.
+    A generator that translates photos has no encoder: it learns to keep their content or, with
+    `structure_weight`, to draw them. Writes runs/<name>/pretrain: originals.png,
+    reconstructions.png, loss.csv, weights.
 
     Args:
         args: the constants, a class of args.py.

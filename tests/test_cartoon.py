@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
+from models import randomness
 from models.cartoon import features, losses, networks, restoration, structure
 from models.cartoon.features import FeatureMaps
 from models.randomness import Purpose
@@ -435,6 +436,19 @@ def test_training_moves_the_style_towards_the_cartoons(monkeypatch):
         gan.reset_metrics()
         distances.append(float(step(batch)["style_distance"]))
     assert distances[-1] < 0.8 * distances[0], distances
+
+
+def test_pretraining_with_structure_learns_the_drawing_terms(small):
+    args = small(structure_weight=10.0, restoration_weight=5.0,
+                 content_features="nowhere.keras:first")  # must not be loaded
+    pretraining = models.build_pretraining(args)
+    cartoons, photos, _ = batch = make_batch()
+    images = pretraining(photos, training=True)
+    degraded = restoration.degrade(cartoons, randomness.seed(args, Purpose.DEGRADE, 0), photos)
+    restored = pretraining.generator(degraded, training=True)
+    expected = (10 * tf.reduce_mean(tf.abs(structure.draw(photos) - images))
+                + 5 * tf.reduce_mean(tf.abs(restored - cartoons)))
+    assert float(pretraining.loss_of(batch)) == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.slow

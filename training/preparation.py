@@ -125,8 +125,10 @@ def prepare_data(args):
     if "data" not in constants.overrides(args):
         same_images = args.images in (constants.Args.images, source)
         if not same_images or args.photos != origin.get("photos", ""):
+            photos = f" photos='{args.photos}'" if args.photos else ""
             raise ValueError("`data` was made from other images. Make it again with python data.py "
-                             f"images='{args.images}', or name another `data`. Received: "
+                             f"{constants.preset_name(args)} images='{args.images}'{photos}, or "
+                             "name another `data`. Received: "
                              f"images={args.images}, photos={args.photos!r}, data={args.data}, "
                              f"made from {source} and photos {origin.get('photos', '')!r}")
         if args.images in data.EMBEDDED:

@@ -2,7 +2,7 @@
 import tensorflow as tf
 
 from models import randomness
-from models.adversarial import GAN
+from models.adversarial import GAN, weighted_sum
 from models.autoencoder import Autoencoder
 from models.cartoon import losses
 from models.cartoon.features import FeatureMaps
@@ -96,21 +96,21 @@ class CartoonGAN(GAN):
 def drawing_terms(args, generator, cartoons, photos, images, seed):
     """Returns the terms that teach G to draw without another network: [(name, weight, value)].
 
+    With `structure_weight`, the degraded cartoons also get the texture of the photos.
+
     Args:
         args: the constants, a class of args.py.
         generator: maps photos to images.
         cartoons, photos: float32 [batch, rows, columns, 3] in [-1, 1].
-        images: what the generator made of the photos.
+        images: the generator's output for the photos, of the same shape.
         seed: int tensor [2].
     """
     terms = []
-    texture_of = None
     if args.structure_weight:
         distance = tf.reduce_mean(tf.abs(draw(photos) - images))
         terms.append(("structure_distance", args.structure_weight, distance))
-        texture_of = photos
     if args.restoration_weight:
-        degraded = degrade(cartoons, seed, texture_of)
+        degraded = degrade(cartoons, seed, photos if args.structure_weight else None)
         restored = tf.cast(generator(degraded, training=True), "float32")
         error = tf.reduce_mean(tf.abs(restored - cartoons))
         terms.append(("restoration_error", args.restoration_weight, error))
@@ -118,7 +118,9 @@ def drawing_terms(args, generator, cartoons, photos, images, seed):
 
 
 class PhotoPretraining(Autoencoder):
-    """G alone learns to keep the content of photos [Chen 2018 s3.3; cartoon 1], or to draw them.
+    """Pretrains G alone, which learns to keep the content of photos [Chen 2018 s3.3; cartoon 1].
+
+    With `structure_weight` it learns to draw instead, see `drawing_terms`.
 
     Args:
         args: the constants, a class of args.py.
@@ -130,7 +132,8 @@ class PhotoPretraining(Autoencoder):
         super().__init__(args, None, generator)
 
     def compile(self, optimizer, jit_compile="auto"):
-        """Sets the optimizer and loads the network for the content, in float32."""
+        """Sets the optimizer and, if it is needed, loads the network for the content, in float32.
+        """
         super().compile(optimizer, jit_compile)
         if not self.args.structure_weight:
             self.feature_maps = FeatureMaps({"content_features": self.args.content_features})
@@ -146,7 +149,7 @@ class PhotoPretraining(Autoencoder):
         if self.args.structure_weight:
             seed = randomness.seed(self.args, Purpose.DEGRADE, self.batch)
             terms = drawing_terms(self.args, self.generator, cartoons, photos, images, seed)
-            return tf.add_n([weight * value for _, weight, value in terms])
+            return weighted_sum(terms)
         seed = randomness.seed(self.args, Purpose.CONTENT, self.batch)
         expected = self.feature_maps(photos, seed)["content_features"]
         received = self.feature_maps(images, seed)["content_features"]

@@ -3,11 +3,11 @@ import tensorflow as tf
 
 from models.cartoon.networks import reflect
 
-# All of these: [guess: looked at]. Sizes are in pixels of images with 64 rows.
+# All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows.
 SQUARE = 4           # rows and columns of a square of `flatten`
 SATURATION = 1.4     # factor of the distance of a color from gray
 GAMMA = 0.7          # power of the brightness in [0, 1]: below 1 it lightens shadows
-STEP = (0.15, 0.45)  # contrasts of two areas from which, and to which, an outline darkens
+STEP = (0.15, 0.45)  # an outline begins at the first contrast, and is darkest from the second on
 BLACK = -0.95        # the color of an outline
 
 
@@ -57,7 +57,7 @@ def color(images):
 
 
 def outline(images):
-    """Darkens the pixels on the darker side of an edge. Shapes as in `draw`."""
+    """Draws outlines on the darker side of edges. Shapes as in `draw`."""
     size = 2 * pixel_size(images) + 1
     brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
     darkest = -tf.nn.max_pool2d(-images, size, 1, "SAME")

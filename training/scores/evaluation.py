@@ -96,7 +96,7 @@ def _score(args, unscored, generate_images, run):
     classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
     sampler = models.build_sampler(args, len(classes))
 
-    images_to_see = count * len(unscored)
+    images_to_see = count * (len(unscored) + bool(args.photos))  # the photos are scored, too
     if not os.path.exists(real.features_file(args)):
         images_to_see += len(data.open_images(args))
     seconds = images_to_see * _seconds_per_image(args, sampler, network, generate_images)
@@ -109,12 +109,10 @@ def _score(args, unscored, generate_images, run):
     rows = {"real": scores_of_real_images(args, reals, random)}
     labels = labels_in_true_shares(args, random) if args.conditional else None
     if args.photos:
-        drawings = data.truths(args, count)
-        cartoons = reals.train.images[:count]
-        rows["real"].update(drawing.drawing_scores(args, cartoons))
+        true_drawings = data.truths(args, count)
         photos = data.denormalize(data.photos(args, count))
         rows["photos"] = scores_of(args, real.extract(network, photos), reals)
-        rows["photos"].update(scores_of_translations(args, photos, drawings))
+        rows["photos"].update(scores_of_translations(args, photos, true_drawings))
 
     for label, path in unscored.items():
         checkpoints.load_generator(sampler, path)
@@ -122,7 +120,8 @@ def _score(args, unscored, generate_images, run):
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)
         if args.photos:
-            rows[label].update(scores_of_translations(args, generated.images, drawings))
+            rows[label].update(
+                scores_of_translations(args, generated.images, true_drawings))
         table.write_scores(run, rows)
         _print_scores(label, rows)
     _save_neighbours(args, generated, reals, run / "neighbours.png")
@@ -178,20 +177,20 @@ def scores_of(args, generated, reals):
     return {table.column(args, name): value for name, value in scores.items()}
 
 
-def scores_of_translations(args, images, drawings):
+def scores_of_translations(args, images, true_drawings):
     """Computes the scores of translated photos that need no network.
 
     Args:
         args: the constants, a class of args.py.
         images: uint8 [evaluate_count, rows, columns, 3].
-        drawings: the true drawings of toy scenes, uint8 of the same shape, or None.
+        true_drawings: of toy scenes, uint8 of the same shape; otherwise None.
 
     Returns:
         {column: value}, see `drawing.drawing_scores` and `truths.truth_scores`.
     """
     scores = drawing.drawing_scores(args, images)
-    if drawings is not None:
-        scores.update(truths.truth_scores(args, images, drawings))
+    if true_drawings is not None:
+        scores.update(truths.truth_scores(args, images, true_drawings))
     return scores
 
 
@@ -207,7 +206,10 @@ def scores_of_real_images(args, reals, random):
         {column: value}, see `scores_of`.
     """
     rows = random.permutation(len(reals.train.images))[:args.evaluate_count]
-    scores = scores_of(args, reals.train.take(rows), reals)
+    chosen = reals.train.take(rows)
+    scores = scores_of(args, chosen, reals)
+    if args.photos:
+        scores.update(drawing.drawing_scores(args, chosen.images))
     # These are copies of training images. Other real images would score 0.5.
     scores[table.column(args, "memorization")] = 0.5
     return scores

@@ -85,7 +85,7 @@ def _write_table(folder, table):
 
 
 def _plot(folder, table, columns):
-    """Plots each score over the batches, with dashed lines for real images and for photos."""
+    """Plots each score, with a dashed line for real images and a dotted one for photos."""
     own = sorted((label for label in table if label.isdigit()), key=int)  # batches of this run
     rows = math.ceil(len(columns) / 3)
     figure = matplotlib.figure.Figure(figsize=(10, 2.2 * rows), dpi=80, layout="constrained")
@@ -94,9 +94,9 @@ def _plot(folder, table, columns):
         scored = [label for label in own if name in table[label]]
         batches = [int(label) for label in scored]
         axes.plot(batches, [table[label][name] for label in scored], marker=".")
-        for label in ("real", "photos"):
+        for label, style in ("real", "--"), ("photos", ":"):
             if name in table.get(label, {}):
-                axes.axhline(table[label][name], linestyle="--", color="gray")
+                axes.axhline(table[label][name], linestyle=style, color="gray")
         axes.grid(alpha=0.3)
     figure.savefig(folder / ".scores.png", format="png")
     os.replace(folder / ".scores.png", folder / "scores.png")
