@@ -93,7 +93,7 @@ class Args:
     dump_every = 1000  # batches per epoch, then grid and weights are saved [measured: bench_step]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
     keep_every = 2500  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
-    weights = ""  # a checkpoint to start a new run from, or pretrained, for Small; "" = none
+    weights = ""  # a checkpoint whose networks a new run starts from; "" = none
 
     # ---- the verbs generate and evaluate
     generate_count = 64  # number of images to generate [guess]
@@ -420,13 +420,6 @@ IGNORED = {
 }
 
 
-# Constants that the networks of weights=pretrained depend on.
-OF_PRETRAINED = ("network", "image_shape", "conditional", "latent", "latent_dim",
-                 "generator_filters", "generator_extra_filters", "discriminator_filters",
-                 "kernel_size", "downsampling", "upsampling", "output_blur", "g_leaky_slope",
-                 "d_leaky_slope", "batch_norm", "g_dropout", "minibatch_kernels", "spectral_norm")
-
-
 def has_batch_norm_in_d(args):
     """Returns whether D has batch norm: its output for an image then depends on the batch."""
     return args.batch_norm in ("both", "discriminator")
@@ -535,13 +528,6 @@ def check(args):
                 f"`{first}` is incompatible with `{second}`: {reason}. {remedy}. Received: "
                 f"{first}={getattr(args, first)!r}, {second}={getattr(args, second)!r}")
     _check_stages(args)
-    if args.weights == "pretrained":
-        for name in OF_PRETRAINED:
-            if getattr(args, name) != getattr(Small, name):
-                raise ValueError(
-                    "`weights=pretrained` has the networks of Small. Choose this preset, and leave "
-                    f"`{name}` as it is there: {getattr(Small, name)!r}. "
-                    f"Received: {name}={getattr(args, name)!r}")
 
 
 def _check_stages(args):

@@ -172,17 +172,6 @@ def test_augmentation_policies_are_separated_by_commas():
 # ---- the rules: sizes, networks and combinations
 
 
-@pytest.mark.parametrize("preset, name", [
-    (Args, "generator_filters"),
-    (override(constants.Small, latent_dim=50), "latent_dim"),
-    (override(constants.Small, output_blur=not constants.Small.output_blur), "output_blur"),
-])
-def test_pretrained_weights_are_for_the_networks_of_small(preset, name):
-    constants.check(override(constants.Small, weights="pretrained", batch_size=8))
-    with pytest.raises(ValueError, match=f"`weights=pretrained`.*`{name}`"):
-        constants.check(override(preset, weights="pretrained"))
-
-
 @pytest.mark.parametrize("preset, shape, fitting", [
     (Args, (60, 64, 3), (128, 64)),
     (Args, (64, 60, 3), (128, 64)),
