@@ -48,7 +48,7 @@ SLICE = 64                # images to convert at a time: they are in memory toge
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
 PHOTO_STREAM = (1, 1, 1)  # added to the seed of the photos' order, which differs from the images'
-TILES_OF_SCENE = 2        # tiles in the height and width of a toy scene: outlines of two pixels
+TILES_OF_SCENE = 2        # a scene is so many times a tile wide: outlines have two pixels
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
 
 # What to do with common files that Pillow does not read.
@@ -873,15 +873,19 @@ def _paint_scenes(args, first):
     """Yields photos and drawings of toy scenes, from number `first` on, a slice at a time."""
     size = args.image_shape[0]
     for start, stop in _slices(args.dataset_size or 2000):
-        if args.crop == "tile":  # a piece of each scene
-            painted = scenes.sample(stop - start, args.seed, first + start, TILES_OF_SCENE * size)
-            rng = np.random.default_rng([args.seed, first + start])
-            tops, lefts = rng.integers(painted[0].shape[1] - size + 1, size=(2, stop - start))
-            yield [np.stack([image[top:top + size, left:left + size]
-                             for image, top, left in zip(images, tops, lefts)])
-                   for images in painted]
-        else:
-            yield scenes.sample(stop - start, args.seed, first + start, size)
+        count = stop - start
+        if args.crop != "tile":
+            yield scenes.sample(count, args.seed, first + start, size)
+            continue
+        scene_photos, scene_drawings = scenes.sample(
+            count, args.seed, first + start, TILES_OF_SCENE * size)
+        rng = np.random.default_rng([args.seed, first + start])
+        photo_tiles, drawing_tiles = [], []
+        for photo, drawing in zip(scene_photos, scene_drawings):
+            top, left = rng.integers(len(photo) - size + 1, size=2)
+            photo_tiles.append(photo[top:top + size, left:left + size])
+            drawing_tiles.append(drawing[top:top + size, left:left + size])
+        yield photo_tiles, drawing_tiles
 
 
 def smooth_edges(image):

@@ -52,7 +52,10 @@ def edge_contrast(images):
     for image in images:
         steepness = np.sort(slopes(image[None]).ravel())
         steepest = steepness[-round(STEEPEST * len(steepness)):]
-        ratios.append(np.mean(steepest) / np.mean(steepness) if steepness[-1] else 1.0)
+        if steepness[-1] == 0:  # one color
+            ratios.append(1.0)
+        else:
+            ratios.append(np.mean(steepest) / np.mean(steepness))
     return float(np.mean(ratios))
 
 

@@ -203,7 +203,7 @@ def scores_of_real_images(args, reals, random):
         random: a NumPy generator, which chooses the images.
 
     Returns:
-        {column: value}, see `scores_of`.
+        {column: value}, see `scores_of`; with `photos` also `drawing.drawing_scores`.
     """
     rows = random.permutation(len(reals.train.images))[:args.evaluate_count]
     chosen = reals.train.take(rows)
@@ -229,10 +229,11 @@ def _print_scores(label, rows):
     """Prints the scores of a row, each beside the scores of real images and of photos."""
     parts = []
     for name, value in rows[label].items():
-        others = [f"{other} {rows[other][name]:.4g}" for other in ("real", "photos")
-                  if name in rows.get(other, {})]
-        parts.append(f"{name} {value:.4g} ({', '.join(others)})" if others
-                     else f"{name} {value:.4g}")
+        part = f"{name} {value:.4g}"
+        for other in ("real", "photos"):
+            if name in rows.get(other, {}):
+                part += f" ({other} {rows[other][name]:.4g})"
+        parts.append(part)
     print(f"{label}: {', '.join(parts)}")
 
 
