@@ -1,51 +1,72 @@
-"""A photo as a simple drawing: flat areas, strong colors, outlines. Nothing here learns."""
+"""A photo as a simple drawing: flat areas, few steps of brightness, ink. Nothing here learns."""
+import math
+
+import numpy as np
 import tensorflow as tf
 
 from models.cartoon.networks import reflect
 
 # All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows.
-SQUARE = 4           # rows and columns of a square of `flatten`
-SATURATION = 1.4     # factor of the distance of a color from gray
-GAMMA = 0.7          # power of the brightness in [0, 1]: below 1 it lightens shadows
-STEP = (0.15, 0.45)  # an outline begins at the first contrast, and is darkest from the second on
-BLACK = -0.95        # the color of an outline
+PASSES = 4           # of `smooth`, each along columns and along rows
+RADIUS = 3           # distance of the farthest neighbors in `smooth`
+DISTANCE = 2.0       # standard deviation of a neighbor's weight, in pixels
+DIFFERENCE = 0.12    # standard deviation of a neighbor's weight, in color
+SATURATION = 1.6     # factor of the distance of a color from gray
+GAMMA = 0.65         # power of the brightness in [0, 1]: below 1 it lightens shadows
+STEPS = 6            # steps of brightness, from black to white
+SHARPNESS = 8.0      # of the borders between steps
+GRAIN, LINE, AREA = 0.7, 1.2, 1.9  # deviations of `blur`: removes grain, keeps lines, removes lines
+CONTRAST = (0.008, 0.025)  # a line begins at the first brightness, and is black from the second on
 
 
-def draw(photos):
-    """Returns photos as drawings, float32 [batch, rows, columns, 3] in [-1, 1].
-
-    Reference: Wang 2020, whose structure is areas of superpixels, without outlines
-    """
-    return outline(color(flatten(photos)))
-
-
-def flatten(images):
-    """Makes areas flat and keeps their edges, as a painter does: two passes of Kuwahara's filter.
-
-    Each pixel becomes the mean of one of the four squares at whose corners it is: the one whose
-    brightness varies least.
+def draw(areas):
+    """Returns smoothed photos as drawings.
 
     Args:
-        images: float32 [batch, rows, columns, channels] in [-1, 1].
+        areas: what `smooth` returns, float32 [batch, rows, columns, 3] in [-1, 1].
 
     Returns:
         Images of the same shape and range.
 
-    Reference: Kuwahara 1976, "Processing of RI-angiocardiographic images"
+    Reference: Winnemoeller 2006, "Real-Time Video Abstraction", SIGGRAPH
     """
-    _, rows, columns, _ = images.shape
-    size = SQUARE * pixel_size(images)
-    corners = [(0, 0), (0, size - 1), (size - 1, 0), (size - 1, size - 1)]
-    for _ in range(2):
-        padded = reflect(images, size - 1)
-        gray = tf.reduce_mean(padded, 3, keepdims=True)
-        means = tf.nn.avg_pool2d(padded, size, 1, "VALID")
-        variances = (tf.nn.avg_pool2d(tf.square(gray), size, 1, "VALID")
-                     - tf.square(tf.nn.avg_pool2d(gray, size, 1, "VALID")))
-        means = tf.stack([means[:, y:y + rows, x:x + columns] for y, x in corners], 3)
-        variances = tf.stack([variances[:, y:y + rows, x:x + columns, 0] for y, x in corners], 3)
-        images = tf.gather(means, tf.argmin(variances, 3), axis=3, batch_dims=3)
+    return outline(step(color(areas)))
+
+
+def smooth(photos):
+    """Makes areas flat and keeps their edges: a bilateral filter, repeated along both axes.
+
+    Each pixel becomes a weighted mean of its neighbors; those of another color count little.
+
+    Args:
+        photos: float32 [batch, rows, columns, 3] in [-1, 1].
+
+    Returns:
+        Images of the same shape and range.
+
+    Reference: Tomasi 1998, "Bilateral Filtering for Gray and Color Images", ICCV
+    """
+    images = blur(photos, GRAIN)
+    for _ in range(2 * PASSES):
+        images = _smooth_columns(images)
+        images = tf.transpose(images, [0, 2, 1, 3])
     return images
+
+
+def _smooth_columns(images):
+    rows = images.shape[1]
+    pixel = pixel_size(images)
+    padded = tf.pad(images, [[0, 0], [RADIUS * pixel] * 2, [0, 0], [0, 0]], "REFLECT")
+    total = weights = 0.0
+    for distance in range(-RADIUS, RADIUS + 1):
+        start = (RADIUS + distance) * pixel
+        neighbors = padded[:, start:start + rows]
+        red, green, blue = tf.split(tf.square(neighbors - images), 3, axis=3)
+        weight = tf.exp(-(red + green + blue) / (2 * DIFFERENCE ** 2)
+                        - distance ** 2 / (2 * DISTANCE ** 2))
+        total += weight * neighbors
+        weights += weight
+    return total / weights
 
 
 def color(images):
@@ -56,15 +77,34 @@ def color(images):
     return tf.clip_by_value(lighter + SATURATION * (images - gray), -1.0, 1.0)
 
 
+def step(images):
+    """Reduces brightness to a few steps with soft borders. Shapes as in `draw`."""
+    gray = tf.reduce_mean(images, 3, keepdims=True)
+    level = (gray + 1) / 2 * STEPS
+    middle = tf.floor(level) + 0.5
+    level = middle + 0.5 * tf.tanh(SHARPNESS * (level - middle)) / math.tanh(SHARPNESS / 2)
+    return tf.clip_by_value(images + 2 * level / STEPS - 1 - gray, -1.0, 1.0)
+
+
 def outline(images):
-    """Draws outlines on the darker side of edges. Shapes as in `draw`."""
-    size = 2 * pixel_size(images) + 1
-    brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
-    darkest = -tf.nn.max_pool2d(-images, size, 1, "SAME")
-    step = tf.reduce_max(brightest - darkest, 3, keepdims=True)
-    strength = tf.clip_by_value((step - STEP[0]) / (STEP[1] - STEP[0]), 0.0, 1.0)
-    is_darker = tf.reduce_mean(2 * images - brightest - darkest, 3, keepdims=True) <= 0
-    return tf.where(is_darker, images + strength * (BLACK - images), images)
+    """Inks the dark sides of edges. Shapes as in `draw`."""
+    brightness = (tf.reduce_mean(images, 3, keepdims=True) + 1) / 2
+    darkness = blur(brightness, AREA) - blur(brightness, LINE)
+    ink = tf.clip_by_value((darkness - CONTRAST[0]) / (CONTRAST[1] - CONTRAST[0]), 0.0, 1.0)
+    return images - ink * (images + 1)
+
+
+def blur(images, deviation):
+    """Applies a Gaussian filter to images, [batch, rows, columns, channels]."""
+    deviation *= pixel_size(images)
+    radius = math.ceil(2.5 * deviation)
+    kernel = np.exp(-np.arange(-radius, radius + 1) ** 2 / (2 * deviation ** 2))
+    kernel = np.repeat(np.float32(kernel / kernel.sum()), images.shape[3])
+    images = reflect(images, radius)
+    for shape in (-1, 1), (1, -1):
+        shape = (*shape, images.shape[3], 1)
+        images = tf.nn.depthwise_conv2d(images, kernel.reshape(shape), [1, 1, 1, 1], "VALID")
+    return images
 
 
 def pixel_size(images):
