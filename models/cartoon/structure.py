@@ -78,11 +78,11 @@ def color(images):
 
 
 def step(images):
-    """Reduces brightness to a few steps with soft borders. Shapes as in `draw`."""
+    """Reduces brightness to a few steps, from black to white. Shapes as in `draw`."""
     gray = tf.reduce_mean(images, 3, keepdims=True)
     level = (gray + 1) / 2 * STEPS
-    middle = tf.floor(level) + 0.5
-    level = middle + 0.5 * tf.tanh(SHARPNESS * (level - middle)) / math.tanh(SHARPNESS / 2)
+    border = tf.floor(level) + 0.5
+    level = border + 0.5 * tf.tanh(SHARPNESS * (level - border)) / math.tanh(SHARPNESS / 2)
     return tf.clip_by_value(images + 2 * level / STEPS - 1 - gray, -1.0, 1.0)
 
 
