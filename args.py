@@ -299,7 +299,7 @@ class CartoonPhotos(Cartoon64):
     structure_weight = 10.0  # without it the results are photos in other colors [measured]
     restoration_weight = 5.0  # [guess]
     adversarial_weight = 0.3  # [guess]
-    pretrain_batches = 3000  # of G alone, in half the time of D and G [cartoon 1; measured]
+    pretrain_batches = 4000  # of G alone, in half the time of D and G [cartoon 1; measured]
     batches = 500  # outlines become sharper [measured]
     evaluate_count = 300  # of up to 400 test tiles: files that are skipped leave fewer
 

@@ -7,7 +7,7 @@ from models.autoencoder import Autoencoder
 from models.cartoon import losses
 from models.cartoon.features import FeatureMaps
 from models.cartoon.restoration import degrade
-from models.cartoon.structure import draw, smooth
+from models.cartoon.structure import draw
 from models.randomness import Purpose
 
 # {weight: term}, the terms of G's loss beside the adversarial one
@@ -106,14 +106,11 @@ def drawing_terms(args, generator, cartoons, photos, images, seed):
         seed: int tensor [2].
     """
     terms = []
-    texture = None
     if args.structure_weight:
-        areas = smooth(photos)
-        texture = photos - areas
-        distance = tf.reduce_mean(tf.abs(draw(areas) - images))
+        distance = tf.reduce_mean(tf.abs(draw(photos) - images))
         terms.append(("structure_distance", args.structure_weight, distance))
     if args.restoration_weight:
-        degraded = degrade(cartoons, seed, texture)
+        degraded = degrade(cartoons, seed, photos if args.structure_weight else None)
         restored = tf.cast(generator(degraded, training=True), "float32")
         error = tf.reduce_mean(tf.abs(restored - cartoons))
         terms.append(("restoration_error", args.restoration_weight, error))

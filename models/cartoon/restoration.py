@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from models import randomness
 from models.cartoon.networks import reflect
-from models.cartoon.structure import pixel_size
+from models.cartoon.structure import flatten, pixel_size
 
 # Sizes are in pixels of images with 64 rows. On average, 600 toy photos had .67 times the
 # saturation of 200 drawings without lines, 1.04 times the contrast, and a brightness .10 higher
@@ -20,13 +20,13 @@ BRIGHTNESS = (0.0, 0.15)   # range of the change
 PHOTO_TEXTURE = (0.5, 1.5)  # range of the factor, of a photo's texture
 
 
-def degrade(cartoons, seed, texture=None):
+def degrade(cartoons, seed, photos=None):
     """Makes cartoons more like photos: no outlines, but texture, pale colors, blur and grain.
 
     Args:
         cartoons: float32 [batch, rows, columns, 3] in [-1, 1].
         seed: int tensor [2]. The strength of each step is random for each image.
-        texture: what is added, such as photos less what `smooth` leaves of them; the same shape.
+        photos: photos of the same shape, whose texture is added.
 
     Returns:
         Images of the same shape and range.
@@ -41,8 +41,8 @@ def degrade(cartoons, seed, texture=None):
         return spots(cartoons, size, channels, tf.random.fold_in(seed, number))
 
     x = without_thin_lines(cartoons)
-    if texture is not None:
-        x += strength(12, *PHOTO_TEXTURE) * texture
+    if photos is not None:
+        x += strength(12, *PHOTO_TEXTURE) * (photos - flatten(photos))
     x += strength(0, 0.0, TEXTURE) * noise(1, 2 * pixel)
     x += strength(2, 0.0, TEXTURE) * noise(3, 4 * pixel)
     x += TINT * noise(4, 16 * pixel, channels=3)

@@ -1,4 +1,4 @@
-"""A photo as a simple drawing: flat areas, few steps of brightness, ink. Nothing here learns."""
+"""A photo as a simple drawing: flat areas, strong colors, ink. Nothing here learns."""
 import math
 
 import numpy as np
@@ -7,36 +7,16 @@ import tensorflow as tf
 from models.cartoon.networks import reflect
 
 # All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows.
-PASSES = 4           # of `smooth`, each along columns and along rows
-RADIUS = 3           # distance of the farthest neighbors in `smooth`
-DISTANCE = 2.0       # standard deviation of a neighbor's weight, in pixels
-DIFFERENCE = 0.12    # standard deviation of a neighbor's weight, in color
-SATURATION = 1.6     # factor of the distance of a color from gray
+SQUARE = 4           # rows and columns of a square of `flatten`
+SATURATION = 1.7     # factor of the distance of a color from gray
 GAMMA = 0.65         # power of the brightness in [0, 1]: below 1 it lightens shadows
-STEPS = 6            # steps of brightness, from black to white
-SHARPNESS = 8.0      # of the borders between steps
-GRAIN, LINE, AREA = 0.7, 1.2, 1.9  # deviations of `blur`: removes grain, keeps lines, removes lines
-CONTRAST = (0.008, 0.025)  # a line begins at the first brightness, and is black from the second on
+GRAIN = 0.7          # deviation of the blur that removes grain
+LINE, AREA = 1.2, 1.9  # deviations of two blurs: they differ beside edges
+CONTRAST = (0.015, 0.035)  # ink begins at the first difference of brightness; black at the second
 
 
-def draw(areas):
-    """Returns smoothed photos as drawings.
-
-    Args:
-        areas: what `smooth` returns, float32 [batch, rows, columns, 3] in [-1, 1].
-
-    Returns:
-        Images of the same shape and range.
-
-    Reference: Winnemoeller 2006, "Real-Time Video Abstraction", SIGGRAPH
-    """
-    return outline(step(color(areas)))
-
-
-def smooth(photos):
-    """Makes areas flat and keeps their edges: a bilateral filter, repeated along both axes.
-
-    Each pixel becomes a weighted mean of its neighbors; those of another color count little.
+def draw(photos):
+    """Returns photos as drawings: colors from large areas, and ink where the photos have edges.
 
     Args:
         photos: float32 [batch, rows, columns, 3] in [-1, 1].
@@ -44,29 +24,41 @@ def smooth(photos):
     Returns:
         Images of the same shape and range.
 
-    Reference: Tomasi 1998, "Bilateral Filtering for Gray and Color Images", ICCV
+    References: Wang 2020, whose structure is areas of superpixels, without ink; Winnemoeller 2006,
+        "Real-Time Video Abstraction", for the ink
     """
-    images = blur(photos, GRAIN)
-    for _ in range(2 * PASSES):
-        images = _smooth_columns(images)
-        images = tf.transpose(images, [0, 2, 1, 3])
+    photos = blur(photos, GRAIN)
+    areas = color(flatten(photos))
+    return areas - ink(color(photos)) * (areas + 1)
+
+
+def flatten(images):
+    """Makes areas flat and keeps their edges, as a painter does: two passes of Kuwahara's filter.
+
+    Each pixel becomes the mean of one of the four squares at whose corners it is: the one whose
+    brightness varies least.
+
+    Args:
+        images: float32 [batch, rows, columns, channels] in [-1, 1].
+
+    Returns:
+        Images of the same shape and range.
+
+    Reference: Kuwahara 1976, "Processing of RI-angiocardiographic images"
+    """
+    _, rows, columns, _ = images.shape
+    size = SQUARE * pixel_size(images)
+    corners = [(0, 0), (0, size - 1), (size - 1, 0), (size - 1, size - 1)]
+    for _ in range(2):
+        padded = reflect(images, size - 1)
+        gray = tf.reduce_mean(padded, 3, keepdims=True)
+        means = tf.nn.avg_pool2d(padded, size, 1, "VALID")
+        variances = (tf.nn.avg_pool2d(tf.square(gray), size, 1, "VALID")
+                     - tf.square(tf.nn.avg_pool2d(gray, size, 1, "VALID")))
+        means = tf.stack([means[:, y:y + rows, x:x + columns] for y, x in corners], 3)
+        variances = tf.stack([variances[:, y:y + rows, x:x + columns, 0] for y, x in corners], 3)
+        images = tf.gather(means, tf.argmin(variances, 3), axis=3, batch_dims=3)
     return images
-
-
-def _smooth_columns(images):
-    rows = images.shape[1]
-    pixel = pixel_size(images)
-    padded = tf.pad(images, [[0, 0], [RADIUS * pixel] * 2, [0, 0], [0, 0]], "REFLECT")
-    total = weights = 0.0
-    for distance in range(-RADIUS, RADIUS + 1):
-        start = (RADIUS + distance) * pixel
-        neighbors = padded[:, start:start + rows]
-        red, green, blue = tf.split(tf.square(neighbors - images), 3, axis=3)
-        weight = tf.exp(-(red + green + blue) / (2 * DIFFERENCE ** 2)
-                        - distance ** 2 / (2 * DISTANCE ** 2))
-        total += weight * neighbors
-        weights += weight
-    return total / weights
 
 
 def color(images):
@@ -77,21 +69,12 @@ def color(images):
     return tf.clip_by_value(lighter + SATURATION * (images - gray), -1.0, 1.0)
 
 
-def step(images):
-    """Reduces brightness to a few steps, from black to white. Shapes as in `draw`."""
-    gray = tf.reduce_mean(images, 3, keepdims=True)
-    level = (gray + 1) / 2 * STEPS
-    border = tf.floor(level) + 0.5
-    level = border + 0.5 * tf.tanh(SHARPNESS * (level - border)) / math.tanh(SHARPNESS / 2)
-    return tf.clip_by_value(images + 2 * level / STEPS - 1 - gray, -1.0, 1.0)
-
-
-def outline(images):
-    """Inks the dark sides of edges. Shapes as in `draw`."""
+def ink(images):
+    """Returns how much ink the dark sides of edges get, [batch, rows, columns, 1] in [0, 1]."""
     brightness = (tf.reduce_mean(images, 3, keepdims=True) + 1) / 2
     darkness = blur(brightness, AREA) - blur(brightness, LINE)
-    ink = tf.clip_by_value((darkness - CONTRAST[0]) / (CONTRAST[1] - CONTRAST[0]), 0.0, 1.0)
-    return images - ink * (images + 1)
+    low, high = CONTRAST
+    return tf.clip_by_value((darkness - low) / (high - low), 0.0, 1.0)
 
 
 def blur(images, deviation):
