@@ -270,20 +270,13 @@ def test_random_features_tell_drawings_from_photos_by_their_style():
 
 # ---- structure
 
-def test_smooth_removes_texture_and_keeps_edges():
+def test_flatten_removes_texture_and_keeps_edges():
     areas = np.full([1, 32, 32, 3], -0.5, "float32")
     areas[:, :, 16:] = 0.5
     noise = np.random.default_rng(0).normal(0, 0.1, areas.shape).astype("float32")
-    flat = structure.smooth(areas + noise).numpy()
-    assert abs(flat - areas)[:, :, 2:14].mean() < 0.2 * abs(noise).mean()
-    assert (flat[:, :, 14] < -0.4).all() and (flat[:, :, 17] > 0.4).all()
-
-
-def test_smooth_treats_rows_and_columns_alike():
-    photos, _ = scenes.sample(1)
-    images = np.float32(photos[:, :48] / 127.5 - 1)
-    turned = structure.smooth(images.transpose(0, 2, 1, 3)).numpy().transpose(0, 2, 1, 3)
-    assert abs(structure.smooth(images).numpy() - turned).mean() < 0.01
+    flat = structure.flatten(areas + noise).numpy()
+    assert abs(flat - areas).mean() < 0.4 * abs(noise).mean()
+    assert structure.flatten(areas).numpy() == pytest.approx(areas, abs=1e-6)
 
 
 def test_color_lightens_shadows_and_strengthens_colors():
@@ -295,35 +288,47 @@ def test_color_lightens_shadows_and_strengthens_colors():
     assert np.isfinite(structure.color(np.full([1, 1, 1, 3], -1.0001, "float32"))).all()
 
 
-def test_step_leaves_few_values_of_brightness_and_keeps_black_white_and_hue():
-    ramp = np.linspace(-1, 1, 1000, dtype="float32")[None, None, :, None] * np.ones([3], "float32")
-    found = structure.step(ramp).numpy()[0, 0, :, 0]
-    near = abs(found[:, None] - np.linspace(-1, 1, structure.STEPS + 1)).min(1) < 0.05
-    assert near.mean() > 0.6
-    assert (np.diff(found) > -1e-6).all()
-    assert found[[0, -1]] == pytest.approx([-1, 1], abs=1e-6)
-    color = np.full([1, 1, 1, 3], [0.1, 0.0, -0.1], "float32")
-    assert np.diff(structure.step(color).numpy()) == pytest.approx(-0.1, abs=1e-6)
-
-
-def test_outline_inks_the_dark_side_of_strong_edges():
+def test_ink_is_on_the_dark_side_of_strong_edges():
     image = np.zeros([1, 32, 32, 3], "float32")
     image[:, :, 16:] = 0.8
     image[:, 24:, :16] = 0.02  # too weak an edge
-    inked = structure.outline(image).numpy()
-    assert inked[:, 4:20, 14:16].mean() < -0.8
-    assert (inked[:, :, 16:] == image[:, :, 16:]).all()
-    assert (inked[:, :, :10] == image[:, :, :10]).all()
+    found = structure.ink(image).numpy()
+    assert found.min() == 0 and found.max() == 1
+    assert (found[:, :20, 14] > 0.9).all()
+    assert not found[:, :, 16:].any() and not found[:, :, :10].any()
+
+
+def test_drawn_photos_are_flat_with_black_lines():
+    areas = np.full([1, 32, 32, 3], [-0.3, -0.5, -0.5], "float32")
+    areas[:, :, 16:] = [0.6, 0.8, 0.4]
+    noise = np.random.default_rng(0).normal(0, 0.05, areas.shape).astype("float32")
+    drawing = structure.draw(areas + noise).numpy()
+    plain = structure.color(areas).numpy()
+    away = np.r_[0:10, 22:32]
+    assert abs(drawing - plain)[:, :, away].mean() < abs(noise).mean()
+    assert drawing[:, :, 14].mean() < -0.9
+
+
+def test_blur_keeps_the_mean_and_widens_a_point():
+    image = np.zeros([1, 33, 33, 1], "float32")
+    image[:, 16, 16] = 1
+    blurred = structure.blur(image, 2.0).numpy()[0, :, :, 0]
+    assert blurred.sum() == pytest.approx(1, abs=1e-5)
+    distances = np.arange(33) - 16
+    assert (blurred.sum(0) * distances ** 2).sum() == pytest.approx(4, rel=0.1)
+    assert blurred == pytest.approx(blurred.T, abs=1e-6)
 
 
 # ---- restoration
 
-def test_texture_is_added_to_degraded_cartoons():
+def test_a_photo_adds_its_texture_to_degraded_cartoons():
     cartoons = np.zeros([1, 32, 32, 3], "float32")
-    texture = np.random.default_rng(0).choice([-0.8, 0.8], [1, 32, 32, 1]) * np.ones([3])
+    photo = np.random.default_rng(0).choice([-0.8, 0.8], [1, 32, 32, 1]) * np.ones([3])
     plain = restoration.degrade(cartoons, [0, 1]).numpy()
-    textured = restoration.degrade(cartoons, [0, 1], np.float32(texture)).numpy()
+    textured = restoration.degrade(cartoons, [0, 1], np.float32(photo)).numpy()
     assert textured.std() > 2 * plain.std()
+    flat = np.full_like(cartoons, 0.3)
+    assert restoration.degrade(cartoons, [0, 1], flat).numpy() == pytest.approx(plain, abs=1e-6)
 
 
 def test_dark_lines_are_removed_if_they_are_thin():
@@ -460,11 +465,9 @@ def test_pretraining_with_structure_learns_the_drawing_terms(small):
     pretraining = models.build_pretraining(args)
     cartoons, photos, _ = batch = make_batch()
     images = pretraining(photos, training=True)
-    areas = structure.smooth(photos)
-    seed = randomness.seed(args, Purpose.DEGRADE, 0)
-    degraded = restoration.degrade(cartoons, seed, photos - areas)
+    degraded = restoration.degrade(cartoons, randomness.seed(args, Purpose.DEGRADE, 0), photos)
     restored = pretraining.generator(degraded, training=True)
-    expected = (10 * tf.reduce_mean(tf.abs(structure.draw(areas) - images))
+    expected = (10 * tf.reduce_mean(tf.abs(structure.draw(photos) - images))
                 + 5 * tf.reduce_mean(tf.abs(restored - cartoons)))
     assert float(pretraining.loss_of(batch)) == pytest.approx(float(expected), rel=1e-4)
 
