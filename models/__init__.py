@@ -94,7 +94,8 @@ def build(args, classes=0):
             gan = GAN(args, generator, discriminator, classes)
     gan.compile(
         d_optimizer=_optimizer(args, args.d_optimizer, args.d_learning_rate, args.beta_1),
-        g_optimizer=_optimizer(args, args.g_optimizer, args.g_learning_rate, args.beta_1),
+        g_optimizer=_optimizer(args, args.g_optimizer, args.g_learning_rate, args.beta_1,
+                               args.g_clip_norm),
         jit_compile=_jit_compile(args),
     )
     return gan
@@ -143,7 +144,7 @@ def build_pretraining(args, classes=0):
             generator = networks.build_generator(args, classes)
             pretraining = Autoencoder(args, encoder, generator)
     # Keras' default beta_1 of 0.9: an autoencoder does not oscillate as a GAN does.
-    optimizer = _optimizer(args, "adam", args.pretrain_learning_rate, beta_1=0.9)
+    optimizer = _optimizer(args, "adam", args.pretrain_learning_rate, 0.9, args.g_clip_norm)
     pretraining.compile(optimizer, jit_compile=_jit_compile(args))
     return pretraining
 
@@ -174,14 +175,16 @@ def _precision(args):
         keras.config.set_dtype_policy(before)
 
 
-def _optimizer(args, kind, learning_rate, beta_1):
+def _optimizer(args, kind, learning_rate, beta_1, clip_norm=0.0):
     """Returns an optimizer. In float16 it scales losses, as small gradients would be 0."""
     import keras
 
+    largest_norm = clip_norm or None
     if kind == "sgd":
-        optimizer = keras.optimizers.SGD(learning_rate)
+        optimizer = keras.optimizers.SGD(learning_rate, global_clipnorm=largest_norm)
     else:
-        optimizer = keras.optimizers.Adam(learning_rate, beta_1=beta_1)
+        optimizer = keras.optimizers.Adam(
+            learning_rate, beta_1=beta_1, global_clipnorm=largest_norm)
     if args.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
