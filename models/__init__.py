@@ -179,7 +179,10 @@ def _optimizer(args, kind, learning_rate, beta_1, clip_norm=0.0):
     """Returns an optimizer. In float16 it scales losses, as small gradients would be 0."""
     import keras
 
-    largest_norm = clip_norm or None
+    from models import devices
+
+    # Of the share of the gradients that `devices.apply` hands to the optimizer of each device.
+    largest_norm = clip_norm / devices.count() or None
     if kind == "sgd":
         optimizer = keras.optimizers.SGD(learning_rate, global_clipnorm=largest_norm)
     else:

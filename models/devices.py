@@ -73,8 +73,9 @@ def distribute(load):
 def apply(optimizer, gradients, variables):
     """Applies the mean of the devices' gradients: Keras' optimizers apply their sum."""
     replicas = count()
-    if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        # It skips an overflow, for which it looks on the first device alone.
+    scales_losses = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if replicas > 1 and (scales_losses or optimizer.global_clipnorm):
+        # One looks for an overflow on the first device alone, the other clips on each device.
         gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
     optimizer.apply([gradient / replicas for gradient in gradients], variables)
 

@@ -102,6 +102,14 @@ def test_optimizers_and_learning_rates(small):
     assert gan.g_optimizer.beta_1 == 0.1
 
 
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_the_norm_of_gradients_of_g_is_clipped(small, kind):
+    gan = models.build(small(g_optimizer=kind, g_clip_norm=2.0))
+    assert gan.g_optimizer.global_clipnorm == 2.0
+    assert models.build(small()).g_optimizer.global_clipnorm is None
+    assert models.build_pretraining(small(g_clip_norm=2.0)).optimizer.global_clipnorm == 2.0
+
+
 @pytest.mark.parametrize("precision, dtype", [
     ("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
 def test_precision(small, precision, dtype):

@@ -140,8 +140,9 @@ def test_machine_gets_the_shares_of_its_devices(monkeypatch):
 # ---- several devices and machines
 
 @pytest.mark.slow
-def test_two_devices_learn_what_one_does(toys):
-    finish(start("-c", TWO_DEVICES + TRAIN, *arguments(CHANGES)))
+@pytest.mark.parametrize("changes", [{}, {"g_clip_norm": 0.01, "g_learning_rate": 1.0}])
+def test_two_devices_learn_what_one_does(toys, changes):
+    finish(start("-c", TWO_DEVICES + TRAIN, *arguments(CHANGES | changes)))
 
 
 @pytest.mark.slow
