@@ -1,4 +1,4 @@
-"""A photo as a simple drawing: flat areas, strong colors, ink. Nothing here learns."""
+"""A photo as a simple drawing: flat areas, strong colors, outlines. Nothing here learns."""
 import math
 
 import numpy as np
@@ -8,15 +8,18 @@ from models.cartoon.networks import reflect
 
 # All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows.
 SQUARE = 4           # rows and columns of a square of `flatten`
-SATURATION = 1.7     # factor of the distance of a color from gray
-GAMMA = 0.65         # power of the brightness in [0, 1]: below 1 it lightens shadows
+SATURATION = 2.0     # factor of the distance of a color from gray
+GAMMA = 0.55         # power of the brightness in [0, 1]: below 1 it lightens shadows
+STEPS = 4            # steps of brightness, from black to white
+SHARPNESS = 8.0      # of the borders between steps
+CONTRAST = (0.1, 0.35)  # an outline begins at the first difference, and is darkest from the second
 GRAIN = 0.7          # deviation of the blur that removes grain
-LINE, AREA = 1.2, 1.9  # deviations of two blurs: they differ beside edges
-CONTRAST = (0.015, 0.035)  # ink begins at the first difference of brightness; black at the second
+LINE, AREA = 1.2, 1.9  # deviations of two blurs, which differ beside edges
+INK = (0.015, 0.035)  # ink begins at the first difference of brightness, and is black at the second
 
 
 def draw(photos):
-    """Returns photos as drawings: colors from large areas, and ink where the photos have edges.
+    """Returns photos as drawings: outlined areas of few tones, and details in ink.
 
     Args:
         photos: float32 [batch, rows, columns, 3] in [-1, 1].
@@ -24,11 +27,11 @@ def draw(photos):
     Returns:
         Images of the same shape and range.
 
-    References: Wang 2020, whose structure is areas of superpixels, without ink; Winnemoeller 2006,
-        "Real-Time Video Abstraction", for the ink
+    References: Wang 2020, whose structure is areas of superpixels, without lines; Winnemoeller
+        2006, "Real-Time Video Abstraction", for tones and ink
     """
     photos = blur(photos, GRAIN)
-    areas = color(flatten(photos))
+    areas = outline(step(color(flatten(photos))))
     return areas - ink(color(photos)) * (areas + 1)
 
 
@@ -69,11 +72,32 @@ def color(images):
     return tf.clip_by_value(lighter + SATURATION * (images - gray), -1.0, 1.0)
 
 
+def step(images):
+    """Reduces brightness to a few tones, from black to white. Shapes as in `draw`."""
+    gray = tf.reduce_mean(images, 3, keepdims=True)
+    level = (gray + 1) / 2 * STEPS
+    border = tf.floor(level) + 0.5
+    level = border + 0.5 * tf.tanh(SHARPNESS * (level - border)) / math.tanh(SHARPNESS / 2)
+    return tf.clip_by_value(images + 2 * level / STEPS - 1 - gray, -1.0, 1.0)
+
+
+def outline(images):
+    """Draws outlines on the darker side of the borders of areas. Shapes as in `draw`."""
+    size = 2 * pixel_size(images) + 1
+    brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
+    darkest = -tf.nn.max_pool2d(-images, size, 1, "SAME")
+    difference = tf.reduce_max(brightest - darkest, 3, keepdims=True)
+    low, high = CONTRAST
+    strength = tf.clip_by_value((difference - low) / (high - low), 0.0, 1.0)
+    is_darker = tf.reduce_mean(2 * images - brightest - darkest, 3, keepdims=True) <= 0
+    return tf.where(is_darker, images - strength * (images + 1), images)
+
+
 def ink(images):
     """Returns how much ink the dark sides of edges get, [batch, rows, columns, 1] in [0, 1]."""
     brightness = (tf.reduce_mean(images, 3, keepdims=True) + 1) / 2
     darkness = blur(brightness, AREA) - blur(brightness, LINE)
-    low, high = CONTRAST
+    low, high = INK
     return tf.clip_by_value((darkness - low) / (high - low), 0.0, 1.0)
 
 
