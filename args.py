@@ -80,7 +80,7 @@ class Args:
     d_learning_rate = 4e-4  # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
     g_learning_rate = 4e-4  # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore]
-    g_clip_norm = 0.0  # largest norm of G's gradients, also in the pretraining; 0.0 = any
+    g_clip_norm = 0.0  # largest global norm of the gradients of G and its pretraining, 0.0 = off
     ema_decay = 0.998  # of the averaged generator, 0.0 = off [Karras 2018 s6; measured]
 
     # ---- the run
@@ -300,7 +300,7 @@ class CartoonPhotos(Cartoon64):
     structure_weight = 10.0  # without it the results are photos in other colors [measured]
     restoration_weight = 5.0  # [guess]
     adversarial_weight = 0.3  # [guess]
-    g_clip_norm = 10.0  # twice the usual norm; without it one seed of two had one color [measured]
+    g_clip_norm = 10.0  # usual: 5 to 9; without it one of two seeds collapsed to green [measured]
     pretrain_batches = 5000  # of G alone, in half the time of D and G [cartoon 1; measured]
     batches = 500  # outlines become sharper [measured]
     evaluate_count = 300  # of up to 400 test tiles: files that are skipped leave fewer

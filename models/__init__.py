@@ -144,7 +144,8 @@ def build_pretraining(args, classes=0):
             generator = networks.build_generator(args, classes)
             pretraining = Autoencoder(args, encoder, generator)
     # Keras' default beta_1 of 0.9: an autoencoder does not oscillate as a GAN does.
-    optimizer = _optimizer(args, "adam", args.pretrain_learning_rate, 0.9, args.g_clip_norm)
+    optimizer = _optimizer(args, "adam", args.pretrain_learning_rate, beta_1=0.9,
+                           clip_norm=args.g_clip_norm)
     pretraining.compile(optimizer, jit_compile=_jit_compile(args))
     return pretraining
 
@@ -181,13 +182,12 @@ def _optimizer(args, kind, learning_rate, beta_1, clip_norm=0.0):
 
     from models import devices
 
-    # Of the share of the gradients that `devices.apply` hands to the optimizer of each device.
-    largest_norm = clip_norm / devices.count() or None
+    # `devices.apply` divides the gradients by this number before each device's optimizer clips.
+    clip_norm = clip_norm / devices.count() or None
     if kind == "sgd":
-        optimizer = keras.optimizers.SGD(learning_rate, global_clipnorm=largest_norm)
+        optimizer = keras.optimizers.SGD(learning_rate, global_clipnorm=clip_norm)
     else:
-        optimizer = keras.optimizers.Adam(
-            learning_rate, beta_1=beta_1, global_clipnorm=largest_norm)
+        optimizer = keras.optimizers.Adam(learning_rate, beta_1, global_clipnorm=clip_norm)
     if args.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -75,7 +75,7 @@ def apply(optimizer, gradients, variables):
     replicas = count()
     scales_losses = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if replicas > 1 and (scales_losses or optimizer.global_clipnorm):
-        # One looks for an overflow on the first device alone, the other clips on each device.
+        # Loss scaling looks for an overflow on the first device alone, and clipping needs the mean.
         gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
     optimizer.apply([gradient / replicas for gradient in gradients], variables)
 

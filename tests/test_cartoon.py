@@ -288,15 +288,15 @@ def test_color_lightens_shadows_and_strengthens_colors():
     assert np.isfinite(structure.color(np.full([1, 1, 1, 3], -1.0001, "float32"))).all()
 
 
-def test_step_leaves_few_tones_and_keeps_black_white_and_hue():
+def test_posterize_leaves_few_tones_and_keeps_black_white_and_hue():
     ramp = np.linspace(-1, 1, 1000, dtype="float32")[None, None, :, None] * np.ones([3], "float32")
-    found = structure.step(ramp).numpy()[0, 0, :, 0]
-    tones = np.linspace(-1, 1, structure.STEPS + 1)
+    found = structure.posterize(ramp).numpy()[0, 0, :, 0]
+    tones = np.linspace(-1, 1, structure.TONES)
     assert (abs(found[:, None] - tones).min(1) < 0.05).mean() > 0.6
     assert (np.diff(found) > -1e-6).all()
     assert found[[0, -1]] == pytest.approx([-1, 1], abs=1e-6)
     colors = np.full([1, 1, 1, 3], [0.1, 0.0, -0.1], "float32")
-    assert np.diff(structure.step(colors).numpy()) == pytest.approx(-0.1, abs=1e-6)
+    assert np.diff(structure.posterize(colors).numpy()) == pytest.approx(-0.1, abs=1e-6)
 
 
 def test_outline_blackens_the_darker_side_of_strong_edges():
@@ -324,7 +324,7 @@ def test_drawn_photos_are_flat_with_black_lines():
     areas[:, :, 16:] = [0.6, 0.8, 0.4]
     noise = np.random.default_rng(0).normal(0, 0.05, areas.shape).astype("float32")
     drawing = structure.draw(areas + noise).numpy()
-    plain = structure.step(structure.color(areas)).numpy()
+    plain = structure.posterize(structure.color(areas)).numpy()
     away = np.r_[0:10, 22:32]
     assert abs(drawing - plain)[:, :, away].mean() < abs(noise).mean()
     assert drawing[:, :, 14].mean() < -0.8

@@ -1,21 +1,22 @@
-"""A photo as a simple drawing: flat areas, strong colors, outlines. Nothing here learns."""
+"""A photo as a simple drawing: flat areas of few tones, outlines, ink. Nothing here learns."""
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from models.cartoon.networks import reflect
+from models.cartoon.networks import change, reflect
 
-# All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows.
-SQUARE = 4           # rows and columns of a square of `flatten`
-SATURATION = 2.0     # factor of the distance of a color from gray
-GAMMA = 0.55         # power of the brightness in [0, 1]: below 1 it lightens shadows
-STEPS = 4            # steps of brightness, from black to white
-SHARPNESS = 8.0      # of the borders between steps
-CONTRAST = (0.1, 0.35)  # an outline begins at the first difference, and is darkest from the second
-GRAIN = 0.7          # deviation of the blur that removes grain
-LINE, AREA = 1.2, 1.9  # deviations of two blurs, which differ beside edges
-INK = (0.015, 0.035)  # ink begins at the first difference of brightness, and is black at the second
+# All values: [guess: inspected visually]. Sizes are in pixels of images with 64 rows, colors in
+# [-1, 1].
+SQUARE = 4            # rows and columns of a square of `flatten`
+SATURATION = 2.0      # factor of the distance of a color from gray
+GAMMA = 0.55          # power of the brightness in [0, 1]: below 1 it lightens shadows
+TONES = 5             # brightnesses that remain, black and white among them
+SHARPNESS = 8.0       # of the borders between tones
+OUTLINE = (0.1, 0.35)  # differences of color at which an outline begins, and at which it is black
+GRAIN = 0.7           # standard deviation of the blur that removes grain
+DETAIL = (1.2, 1.9)   # standard deviations of the two blurs whose difference shows details
+INK = (0.03, 0.07)    # their differences at which ink begins, and at which it is black
 
 
 def draw(photos):
@@ -28,11 +29,11 @@ def draw(photos):
         Images of the same shape and range.
 
     References: Wang 2020, whose structure is areas of superpixels, without lines; Winnemoeller
-        2006, "Real-Time Video Abstraction", for tones and ink
+        2006, "Real-Time Video Abstraction", for the tones and the ink
     """
     photos = blur(photos, GRAIN)
-    areas = outline(step(color(flatten(photos))))
-    return areas - ink(color(photos)) * (areas + 1)
+    areas = outline(posterize(color(flatten(photos))))
+    return change(areas, -ink(color(photos)))
 
 
 def flatten(images):
@@ -72,46 +73,57 @@ def color(images):
     return tf.clip_by_value(lighter + SATURATION * (images - gray), -1.0, 1.0)
 
 
-def step(images):
-    """Reduces brightness to a few tones, from black to white. Shapes as in `draw`."""
+def posterize(images):
+    """Reduces the brightness to a few tones, with soft borders. Shapes as in `draw`."""
     gray = tf.reduce_mean(images, 3, keepdims=True)
-    level = (gray + 1) / 2 * STEPS
-    border = tf.floor(level) + 0.5
-    level = border + 0.5 * tf.tanh(SHARPNESS * (level - border)) / math.tanh(SHARPNESS / 2)
-    return tf.clip_by_value(images + 2 * level / STEPS - 1 - gray, -1.0, 1.0)
+    tone = (gray + 1) / 2 * (TONES - 1)
+    border = tf.floor(tone) + 0.5
+    tone = border + 0.5 * tf.tanh(SHARPNESS * (tone - border)) / math.tanh(SHARPNESS / 2)
+    new_gray = 2 * tone / (TONES - 1) - 1
+    return tf.clip_by_value(images + new_gray - gray, -1.0, 1.0)
 
 
 def outline(images):
-    """Draws outlines on the darker side of the borders of areas. Shapes as in `draw`."""
+    """Blackens the darker side of the borders of areas. Shapes as in `draw`."""
     size = 2 * pixel_size(images) + 1
     brightest = tf.nn.max_pool2d(images, size, 1, "SAME")
     darkest = -tf.nn.max_pool2d(-images, size, 1, "SAME")
-    difference = tf.reduce_max(brightest - darkest, 3, keepdims=True)
-    low, high = CONTRAST
-    strength = tf.clip_by_value((difference - low) / (high - low), 0.0, 1.0)
+    strength = ramp(tf.reduce_max(brightest - darkest, 3, keepdims=True), OUTLINE)
     is_darker = tf.reduce_mean(2 * images - brightest - darkest, 3, keepdims=True) <= 0
-    return tf.where(is_darker, images - strength * (images + 1), images)
+    return tf.where(is_darker, change(images, -strength), images)
 
 
 def ink(images):
-    """Returns how much ink the dark sides of edges get, [batch, rows, columns, 1] in [0, 1]."""
-    brightness = (tf.reduce_mean(images, 3, keepdims=True) + 1) / 2
-    darkness = blur(brightness, AREA) - blur(brightness, LINE)
-    low, high = INK
-    return tf.clip_by_value((darkness - low) / (high - low), 0.0, 1.0)
+    """Returns how black details are: a difference of Gaussians, on the dark side of edges.
+
+    Args:
+        images: float32 [batch, rows, columns, 3] in [-1, 1].
+
+    Returns:
+        float32 [batch, rows, columns, 1] in [0, 1].
+    """
+    gray = tf.reduce_mean(images, 3, keepdims=True)
+    narrow, wide = DETAIL
+    return ramp(blur(gray, wide) - blur(gray, narrow), INK)
 
 
-def blur(images, deviation):
-    """Applies a Gaussian filter to images, [batch, rows, columns, channels]."""
-    deviation *= pixel_size(images)
-    radius = math.ceil(2.5 * deviation)
-    kernel = np.exp(-np.arange(-radius, radius + 1) ** 2 / (2 * deviation ** 2))
-    kernel = np.repeat(np.float32(kernel / kernel.sum()), images.shape[3])
+def ramp(values, limits):
+    """Maps values to [0, 1]: 0 up to the first limit, 1 from the second on."""
+    low, high = limits
+    return tf.clip_by_value((values - low) / (high - low), 0.0, 1.0)
+
+
+def blur(images, sigma):
+    """Applies a Gaussian filter, of standard deviation `sigma`, to images of any channels."""
+    sigma *= pixel_size(images)
+    radius = math.ceil(2.5 * sigma)
+    weights = np.exp(-np.arange(-radius, radius + 1) ** 2 / (2 * sigma ** 2))
+    weights = np.float32(weights / weights.sum())
+    column = np.tile(weights[:, None, None, None], [1, 1, images.shape[3], 1])
+    row = column.swapaxes(0, 1)
     images = reflect(images, radius)
-    for shape in (-1, 1), (1, -1):
-        shape = (*shape, images.shape[3], 1)
-        images = tf.nn.depthwise_conv2d(images, kernel.reshape(shape), [1, 1, 1, 1], "VALID")
-    return images
+    images = tf.nn.depthwise_conv2d(images, column, [1, 1, 1, 1], "VALID")
+    return tf.nn.depthwise_conv2d(images, row, [1, 1, 1, 1], "VALID")
 
 
 def pixel_size(images):
