@@ -76,9 +76,9 @@ def color(images):
 def posterize(images):
     """Reduces the brightness to a few tones, with soft borders. Shapes as in `draw`."""
     gray = tf.reduce_mean(images, 3, keepdims=True)
-    tone = (gray + 1) / 2 * (TONES - 1)
-    border = tf.floor(tone) + 0.5
-    tone = border + 0.5 * tf.tanh(SHARPNESS * (tone - border)) / math.tanh(SHARPNESS / 2)
+    level = (gray + 1) / 2 * (TONES - 1)  # a tone is a whole number
+    border = tf.floor(level) + 0.5
+    tone = border + 0.5 * tf.tanh(SHARPNESS * (level - border)) / math.tanh(SHARPNESS / 2)
     new_gray = 2 * tone / (TONES - 1) - 1
     return tf.clip_by_value(images + new_gray - gray, -1.0, 1.0)
 
@@ -94,7 +94,7 @@ def outline(images):
 
 
 def ink(images):
-    """Returns how black details are: a difference of Gaussians, on the dark side of edges.
+    """Returns the strength of the ink: a difference of Gaussians, on the dark side of edges.
 
     Args:
         images: float32 [batch, rows, columns, 3] in [-1, 1].
