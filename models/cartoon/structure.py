@@ -10,7 +10,7 @@ from models.cartoon.networks import change, reflect
 # [-1, 1].
 SQUARE = 4            # rows and columns of a square of `flatten`
 SATURATION = 2.0      # factor of the distance of a color from gray
-GAMMA = 0.55          # power of the brightness in [0, 1]: below 1 it lightens shadows
+GAMMA = 0.65          # power of the brightness in [0, 1]: below 1 it lightens shadows
 TONES = 5             # brightnesses that remain, black and white among them
 SHARPNESS = 8.0       # of the borders between tones
 OUTLINE = (0.1, 0.35)  # differences of color at which an outline begins, and at which it is black
