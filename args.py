@@ -273,7 +273,7 @@ class Cartoon64(Cartoon):
     discriminator_filters = (16, 32, 64)
     u_net = True
     spectral_norm = True  # instance norm would hide contrast and colors from D [Wang 2020]
-    restoration_weight = 10.0  # without it black blots in place of outlines [measured]
+    restoration_weight = 10.0  # without it colored strokes, then a collapse [measured]
     adversarial_weight = 0.2  # at 0.5 colored strokes from batch 3,000 on [measured]
     content_weight = 0.0  # restoring keeps the content
     style_weight = 0.5  # of stronger colors [guess: trials of 750 batches]
