@@ -94,7 +94,7 @@ class Args:
     dump_every = 1000  # batches per epoch, then grid and weights are saved [measured: bench_step]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
     keep_every = 2500  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
-    weights = ""  # a checkpoint whose networks a new run starts from; "" = none
+    weights = ""  # a checkpoint to start a new run from, or pretrained, for Small; "" = none
 
     # ---- the verbs generate and evaluate
     generate_count = 64  # number of images to generate [guess]
@@ -530,6 +530,12 @@ def check(args):
                 f"`{first}` is incompatible with `{second}`: {reason}. {remedy}. Received: "
                 f"{first}={getattr(args, first)!r}, {second}={getattr(args, second)!r}")
     _check_stages(args)
+    if args.weights == "pretrained":
+        for name in ("generator_filters", "discriminator_filters"):
+            if getattr(args, name) != getattr(Small, name):
+                raise ValueError(
+                    "`weights=pretrained` has the networks of Small: python gan.py Small "
+                    f"weights=pretrained. Received: {name}={getattr(args, name)!r}")
 
 
 def _check_stages(args):

@@ -172,6 +172,13 @@ def test_augmentation_policies_are_separated_by_commas():
 # ---- the rules: sizes, networks and combinations
 
 
+def test_pretrained_weights_are_for_the_networks_of_small():
+    constants.check(override(constants.Small, weights="pretrained", batch_size=8))
+    for preset in (Args, Cartoon64, override(constants.Small, discriminator_filters=(32, 64))):
+        with pytest.raises(ValueError, match="`weights=pretrained`.*Small"):
+            constants.check(override(preset, weights="pretrained"))
+
+
 @pytest.mark.parametrize("preset, shape, fitting", [
     (Args, (60, 64, 3), (128, 64)),
     (Args, (64, 60, 3), (128, 64)),

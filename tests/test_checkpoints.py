@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import make_pretrained
 from compare_runs import differences
 
 import args as constants
@@ -335,6 +336,20 @@ def test_networks_are_loaded_without_the_state_of_training(here, even):
     assert int(loaded.batch.numpy()) == 0
     assert int(loaded.g_optimizer.iterations.numpy()) == 0
     assert float(loaded.g_optimizer.learning_rate.numpy()) == 0.5
+
+
+def test_pretrained_file_has_the_average_and_the_discriminator(here, tiny):
+    model = models.build(tiny())
+    randomize(model.discriminator)
+    randomize(model.generator_ema)
+    checkpoints.save(model, here, tiny())
+    make_pretrained.make(here / "weights/000000.weights.h5", here / "made.weights.h5")
+    loaded = models.build(tiny())
+    checkpoints.load_networks(loaded, here / "made.weights.h5")
+    for name, source in (("generator", "generator_ema"), ("generator_ema", "generator_ema"),
+                         ("discriminator", "discriminator")):
+        for one, two in zip(getattr(loaded, name).weights, getattr(model, source).weights):
+            np.testing.assert_allclose(one, two, rtol=1e-3)  # half precision
 
 
 def test_average_that_is_missing_gets_the_weights_of_the_generator(here, even):

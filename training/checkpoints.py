@@ -36,6 +36,9 @@ SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope
 # The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
+# weights=pretrained: the networks of `Small` [notebooks/faces.ipynb].
+PRETRAINED = pathlib.Path(models.__file__).parent / "pretrained.weights.h5"
+
 # Options of layers that Keras 3.6 does not have, of batch norm, convolutions and initializers.
 NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
                  "input_axes", "output_axes")
@@ -243,6 +246,11 @@ def load_newest(model, folder):
 # ---- networks
 
 
+def weights_path(weights):
+    """Returns the Path that `weights` names: PRETRAINED if it is "pretrained"."""
+    return PRETRAINED if weights == "pretrained" else pathlib.Path(weights)
+
+
 def load_network(name, network, path):
     """Loads one network: "generator", "discriminator" or "generator_ema".
 
@@ -320,9 +328,9 @@ def load_networks(gan, path):
 
     Args:
         gan: what `models.build` returned.
-        path: of a checkpoint or folder, see `load_network`.
+        path: of a checkpoint or folder, see `load_network`, or "pretrained".
     """
-    path = pathlib.Path(path)
+    path = weights_path(path)
     load_network("generator", gan.generator, path)
     load_network("discriminator", gan.discriminator, path)
     if gan.generator_ema:
@@ -380,7 +388,7 @@ def chosen_checkpoints(args):
     record = {"constants": constants.constants(args)}
     check_record(run, record, MAY_DIFFER_AFTER_TRAINING)
     if weights_are_chosen(args):
-        found = [pathlib.Path(args.weights)]
+        found = [weights_path(args.weights)]
     else:
         found = checkpoints(run)
     if not found or not found[0].exists():
@@ -452,7 +460,7 @@ def label_of(args, checkpoint):
     the run's is appended.
     """
     run = run_folder(args)
-    if checkpoint.parent == run / "weights":
+    if checkpoint.parent == run / "weights" or checkpoint == PRETRAINED:
         label = checkpoint.name.removesuffix(".weights.h5")
     else:
         parts = checkpoint.parts[1:] if checkpoint.is_absolute() else checkpoint.parts

@@ -38,7 +38,7 @@ def prepare(args, verbs=()):
         run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
         if is_new and args.weights:
-            checkpoints.check_file(args.weights)
+            checkpoints.check_file(checkpoints.weights_path(args.weights))
         prepare_data(args)
     else:
         check_checkpoints(args, verbs)
