@@ -338,7 +338,8 @@ def test_networks_are_loaded_without_the_state_of_training(here, even):
     assert float(loaded.g_optimizer.learning_rate.numpy()) == 0.5
 
 
-def test_pretrained_file_has_the_average_and_the_discriminator(here, tiny):
+def test_pretrained_file_has_the_average_and_the_discriminator(here, tiny, monkeypatch):
+    monkeypatch.setattr(make_pretrained, "LARGE", 100)
     model = models.build(tiny())
     randomize(model.discriminator)
     randomize(model.generator_ema)
@@ -350,6 +351,21 @@ def test_pretrained_file_has_the_average_and_the_discriminator(here, tiny):
                          ("discriminator", "discriminator")):
         for one, two in zip(getattr(loaded, name).weights, getattr(model, source).weights):
             np.testing.assert_allclose(one, two, rtol=1e-3)  # half precision
+
+
+def test_pretrained_weights_are_those_of_the_project(here):
+    args = constants.override(constants.Small, weights="pretrained")
+    assert checkpoints.chosen_checkpoints(args) == [checkpoints.PRETRAINED]
+    assert checkpoints.label_of(args, checkpoints.PRETRAINED) == "pretrained"
+
+
+def test_pretrained_weights_are_small_and_generate_faces(here):
+    assert os.path.getsize(checkpoints.PRETRAINED) < 5e6
+    model = models.build(constants.Small)
+    checkpoints.load_networks(model, "pretrained")
+    faces = model.sample(model.sample_z(16))
+    assert np.std(faces, axis=0).mean() > 0.2  # no two are alike
+    assert np.abs(np.diff(faces, axis=2)).mean() < 0.2  # of noise it would be 0.67
 
 
 def test_average_that_is_missing_gets_the_weights_of_the_generator(here, even):
