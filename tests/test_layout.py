@@ -101,5 +101,6 @@ def test_documented_files_exist(name):
     folder = ROOT if name == "README" else ROOT / "notebooks"
     for target in re.findall(r"\]\((?!http|#)([^)\s#]+)", documents()[name]):
         assert (folder / target).exists(), target
-    for path in re.findall(r"(?:tests|models|training|notebooks)/[\w/]+\.\w+", documents()[name]):
+    in_project = r"(?:tests|models|training|notebooks)/[\w/]+(?:\.\w+)+"
+    for path in re.findall(in_project, documents()[name]):
         assert (ROOT / path).exists(), path
