@@ -1,7 +1,7 @@
 """What do pretrained weights save? Trains `Small` on few faces, from them and from scratch.
 
     python tests/bench/bench_finetune.py images=my-faces features=squeezenet.keras
-    python tests/bench/bench_finetune.py images=my-faces counts=300 batches=500 d_learning_rate=1e-4
+    python tests/bench/bench_finetune.py images=my-faces counts=300 label=slow d_learning_rate=1e-4
 
 Trains on 1,000 and on 300 of the images; all others are held out. 1,000 and 4,000 batches take 5
 and 20 minutes on two AVX2 cores. 3,000 generated faces are compared with the held-out ones: KID,
