@@ -309,9 +309,9 @@ def load_weights(model, path):
         model.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a damaged file
         reason = " ".join(str(error).split())[:200]  # Keras' messages contain arrays
-        raise ValueError("The weights do not fit these constants, or are damaged. Use the constants "
-                         "they were trained with: `Small` for pretrained, else the args.json of "
-                         "their run. "
+        raise ValueError("The weights do not fit these constants, or are damaged. Use the "
+                         "constants they were trained with: those of Small for pretrained, else "
+                         "those in the args.json of their run. "
                          f"Received: {path}. {reason}") from None
 
 
