@@ -48,6 +48,7 @@ class Args:
     d_dropout = 0.0  # after each activation; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0  # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
     spectral_norm = False  # on every layer of D [Miyato 2018]
+    d_features = ""  # layers that D sees, too: file.keras:layer,layer or vgg19 [Kumari 2022]
 
     # ---- adversarial training
     loss = "cross_entropy"  # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
@@ -414,11 +415,11 @@ IGNORED = {
     "even": (Even, (
         "conditional", "generator_extra_filters", "kernel_size", "downsampling", "upsampling",
         "output_blur", "batch_norm", "kernel_initializer", "g_dropout", "d_dropout",
-        "minibatch_kernels", "spectral_norm", "flip", "augment")),
+        "minibatch_kernels", "spectral_norm", "d_features", "flip", "augment")),
     "cartoon": (Cartoon, (
         "conditional", "generator_extra_filters", "downsampling", "output_blur", "batch_norm",
-        "g_dropout", "minibatch_kernels", "d_updates", "warmup_batches", "replay_size",
-        "feature_matching", "gradient_penalty", "r1_weight")),
+        "g_dropout", "minibatch_kernels", "d_features", "d_updates", "warmup_batches",
+        "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
 }
 
 
@@ -473,6 +474,12 @@ INCOMPATIBLE = (
      "a swap ends before its epoch does", "Set swap_for to at least 1 and below dump_every"),
     (("g_step_moves_d", "d_updates"), lambda a: a.g_step_moves_d and a.d_updates != "apart",
      "the original has both or neither", "Set d_updates=apart"),
+    (("d_features", "d_updates"), lambda a: a.d_features and a.d_updates != "joint",
+     "only the joint update trains what judges these features", "Set d_updates=joint"),
+    (("d_features", "warmup_batches"), lambda a: a.d_features and a.warmup_batches,
+     "what judges these features cannot learn alone first", "Set warmup_batches=0"),
+    (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
+     "networks trained on photos take three channels", 'Set d_features=""'),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
@@ -644,7 +651,7 @@ def _same_type(value, default):
 
 # In these `override` replaces `~`, the home folder: many shells leave it as it is in an argument.
 # For images and photos data.py does so.
-PATHS = ("data", "weights", "features", "content_features", "style_features")
+PATHS = ("data", "weights", "features", "d_features", "content_features", "style_features")
 
 
 def constants(args):
@@ -904,6 +911,7 @@ SOURCES = {
     "Chen 2018": "CartoonGAN, CVPR 2018",
     "Karras 2019": "arXiv:1912.04958",
     "Zhao 2020": "arXiv:2006.10738",
+    "Kumari 2022": "arXiv:2112.09130",
     "Wang 2020": "Learning to Cartoonize Using White-box Cartoon Representations, CVPR 2020",
     # No text: our own.
     "measured": "in the notebooks, or in trials of one seed",

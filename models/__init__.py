@@ -78,6 +78,7 @@ def build(args, classes=0):
     keras = import_keras()
     from models import cartoon, originals
     from models.adversarial import GAN
+    from models.aided import AidedGAN
 
     keras.utils.set_random_seed(args.seed)
     networks = _networks(args)
@@ -90,6 +91,8 @@ def build(args, classes=0):
             gan = originals.Forcecore(args, generator, discriminator, classes)
         elif args.warmup_batches:
             gan = originals.WarmUp(args, generator, discriminator, classes)
+        elif args.d_features:
+            gan = AidedGAN(args, generator, discriminator, classes)
         else:
             gan = GAN(args, generator, discriminator, classes)
     gan.compile(

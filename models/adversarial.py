@@ -64,8 +64,13 @@ class GAN(keras.Model):
         super().compile(optimizer=None, jit_compile=jit_compile)
         self.d_optimizer = d_optimizer
         self.g_optimizer = g_optimizer
-        d_optimizer.build(self.discriminator.trainable_variables)
+        d_optimizer.build(self.d_variables)
         g_optimizer.build(self.g_variables)
+
+    @property
+    def d_variables(self):
+        """The variables that D's update moves."""
+        return self.discriminator.trainable_variables
 
     @property
     def g_variables(self):
@@ -101,8 +106,7 @@ class GAN(keras.Model):
         with tf.GradientTape() as d_tape:
             d_terms = self.d_terms(real_view, fake_view, labels)
             d_loss = weighted_sum(d_terms)
-        d_norm = self.update(
-            self.d_optimizer, d_tape, d_loss, self.discriminator.trainable_variables)
+        d_norm = self.update(self.d_optimizer, d_tape, d_loss, self.d_variables)
 
         # (2) Update G: maximize log D(G(z)).
         # G's tape resumes recording. The scope discards what this pass changes in D, such as the

@@ -21,6 +21,7 @@ class Purpose(enum.IntEnum):
     G_LABELS = 11     # targets of fakes in G's update
     CONTENT = 12      # shifts of photos and cartoons before their contents are compared
     DEGRADE = 13      # how cartoons are degraded, for G to restore them
+    AID = 14          # shifts of images before their pretrained features are judged
 
 
 def seed(args, purpose, batch):

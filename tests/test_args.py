@@ -240,6 +240,9 @@ BROKEN = [
     (Args, {"swap_every": 75}),
     (Args, {"swap_every": 100, "swap_for": 50, "dump_every": 50}),
     (Args, {"g_step_moves_d": True}),
+    (Args, {"d_features": "vgg19", "d_updates": "apart"}),
+    (Args, {"d_features": "vgg19", "warmup_batches": 1}),
+    (Args, {"d_features": "vgg19", "image_shape": (64, 64, 1)}),
     (Args, {"swap_every": 1000, "g_step_moves_d": True, "d_updates": "apart"}),
 ]
 

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
-from models import randomness
-from models.cartoon import features, losses, networks, restoration, structure
-from models.cartoon.features import FeatureMaps
+from models import feature_maps, randomness
+from models.cartoon import losses, networks, restoration, structure
+from models.feature_maps import FeatureMaps
 from models.randomness import Purpose
 from models.toys import scenes
 
@@ -197,7 +197,7 @@ def test_feature_maps_are_outputs_of_the_named_layers(small):
     maps_of = FeatureMaps({"content_features": "net.keras:second",
                            "style_features": "net.keras:first,second"})
     found = maps_of(IMAGES, [0, 1])
-    pixels = (features.shift(IMAGES, [0, 1]) + 1) * 127.5
+    pixels = (feature_maps.shift(IMAGES, [0, 1]) + 1) * 127.5
     network = keras.models.load_model("net.keras")
     first = network.get_layer("first")(pixels / 255)
     second = network.get_layer("second")(first)
@@ -218,7 +218,7 @@ def test_vgg19_gets_bgr_pixels_without_the_mean_of_imagenet(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "VGG19", stub)
     [found] = FeatureMaps({"content_features": "vgg19"})(IMAGES, [0, 1])["content_features"]
-    pixels = (features.shift(IMAGES, [0, 1]) + 1) * 127.5
+    pixels = (feature_maps.shift(IMAGES, [0, 1]) + 1) * 127.5
     mean_bgr = np.float32([103.939, 116.779, 123.68])
     np.testing.assert_allclose(found, pixels[..., ::-1] - mean_bgr, atol=1e-3)
 
@@ -243,15 +243,15 @@ def test_a_shift_moves_all_images_alike_and_invents_no_pixels():
     images = np.float32(np.arange(16 * 16).reshape(1, 16, 16, 1) * np.ones([3, 1, 1, 1]))
     offsets = set()
     for number in range(60):
-        shifted = features.shift(images, [0, number]).numpy()
+        shifted = feature_maps.shift(images, [0, number]).numpy()
         assert shifted.shape == images.shape
         assert (shifted == shifted[:1]).all()
         row, column = divmod(int(shifted[0, 8, 8, 0]), 16)
         offsets.add((row - 8, column - 8))
         assert shifted[0, 8, 9, 0] - shifted[0, 8, 8, 0] == 1
     rows, columns = zip(*offsets)
-    assert min(rows) == min(columns) == -features.SHIFT
-    assert max(rows) == max(columns) == features.SHIFT
+    assert min(rows) == min(columns) == -feature_maps.SHIFT
+    assert max(rows) == max(columns) == feature_maps.SHIFT
 
 
 def test_random_features_tell_drawings_from_photos_by_their_style():

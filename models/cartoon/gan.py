@@ -5,9 +5,9 @@ from models import randomness
 from models.adversarial import GAN, weighted_sum
 from models.autoencoder import Autoencoder
 from models.cartoon import losses
-from models.cartoon.features import FeatureMaps
 from models.cartoon.restoration import degrade
 from models.cartoon.structure import draw
+from models.feature_maps import FeatureMaps
 from models.randomness import Purpose
 
 # {weight: term}, the terms of G's loss beside the adversarial one

@@ -24,6 +24,7 @@ OPTIONS |= {
     "d_dropout": [0.0, 0.3],
     "minibatch_kernels": [0, 5],
     "spectral_norm": [False, True],
+    "d_features": ["", "random"],
     "g_step_moves_d": [False, True],
     "warmup_batches": [0, 3],
     "augment": ["", "color", "color,translation,cutout"],

@@ -1,6 +1,10 @@
 """Makes squeezenet.keras, the feature network of the published scores: SqueezeNet 1.1 without top.
 
     python tests/bench/make_squeezenet.py squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5
+    python tests/bench/make_squeezenet.py squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5 96
+
+The second command makes squeezenet96.keras for `d_features`: it resizes images to 96x96, which is
+faster.
 
 The weights, those of ImageNet, lie in github.com/DeepCognition/keras-squeezenet (MIT). Any HDF5
 file will do that has groups named conv1, fire2/squeeze1x1, ..., fire9/expand3x3 with the same
@@ -21,7 +25,6 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import layers  # noqa: E402
 
-OUTPUT = "squeezenet.keras"
 # Of all weights as float32, in the order of `layer_names`, each kernel before its bias.
 SHA256 = "4b4fd7b05f7e3aa708573b8c4c373d5f4c3655089ad202aaf52b762a5f4703c9"
 # Filters of the fire modules 2 to 9: of the squeeze layer, and of each expand layer.
@@ -29,7 +32,7 @@ FIRE_FILTERS = [
     (16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
 FIRES_AFTER_POOLING = (2, 4, 6)  # [SqueezeNet 1.1]
 MEAN_BGR = (103.939, 116.779, 123.68)  # of ImageNet, in [0, 255] [Caffe]
-SIZE = 128  # rows and columns that images are resized to: twice those of the faces
+SIZE = 128  # rows and columns that the scores resize images to: twice those of the faces
 
 
 def layer_names():
@@ -41,26 +44,25 @@ def layer_names():
     return names
 
 
-def build():
+def build(size=SIZE):
     """Builds the network with random weights.
+
+    Args:
+        size: rows and columns that images are resized to.
 
     Returns:
         A keras.Model: images [batch, rows, columns, 3] in [0, 255], of any size -> features
         [batch, 512], the means over places of the last layer.
     """
-    inputs = keras.Input((SIZE, SIZE, 3))
-    x = _convolve(inputs, 64, 3, "conv1", strides=2)
+    images = keras.Input((None, None, 3))
+    resized = layers.Resizing(size, size)(images)
+    to_bgr = layers.Conv2D(3, 1, name="rgb_to_caffe_bgr")
+    x = _convolve(to_bgr(resized), 64, 3, "conv1", strides=2)
     for number, (squeeze_filters, expand_filters) in enumerate(FIRE_FILTERS, start=2):
         if number in FIRES_AFTER_POOLING:
             x = layers.MaxPooling2D(3, strides=2)(x)
         x = _fire_module(x, number, squeeze_filters, expand_filters)
-    x = layers.GlobalAveragePooling2D()(x)
-    squeezenet = keras.Model(inputs, x, name="functional")
-
-    images = keras.Input((None, None, 3))
-    resized = layers.Resizing(SIZE, SIZE)(images)
-    to_bgr = layers.Conv2D(3, 1, name="rgb_to_caffe_bgr")
-    network = keras.Model(images, squeezenet(to_bgr(resized)))
+    network = keras.Model(images, layers.GlobalAveragePooling2D()(x))
     reversed_channels = np.eye(3)[::-1].reshape(1, 1, 3, 3)
     to_bgr.set_weights([reversed_channels, -np.array(MEAN_BGR)])
     return network
@@ -126,21 +128,30 @@ def digest(weights):
     return hashlib.sha256(numbers).hexdigest()
 
 
-def main(path):
-    """Writes squeezenet.keras into the current folder.
+def set_weights(network, weights):
+    """Sets the weights of what `build` returned to those that `read_weights` returned."""
+    for number, name in enumerate(layer_names()):
+        layer = network.get_layer(name.replace("/", "_"))
+        layer.set_weights(weights[2 * number:2 * number + 2])
+
+
+def main(path, size=SIZE):
+    """Writes squeezenet.keras, or squeezenet96.keras, into the current folder.
 
     Args:
         path: an HDF5 file with the published weights.
+        size: rows and columns that images are resized to.
 
     Raises:
-        SystemExit: if the file has other weights, or if squeezenet.keras exists.
+        SystemExit: if `path` has other weights, or if the file to write exists.
     """
-    if pathlib.Path(OUTPUT).exists():
-        sys.exit(f"{OUTPUT} exists already and is not overwritten")
+    output = "squeezenet.keras" if size == SIZE else f"squeezenet{size}.keras"
+    if pathlib.Path(output).exists():
+        sys.exit(f"{output} exists already and is not overwritten")
     try:
         weights = read_weights(path)
-        network = build()
-        network.get_layer("functional").set_weights(weights)
+        network = build(size)
+        set_weights(network, weights)
     except (OSError, ValueError) as error:
         sys.exit(
             "The weights must be those of SqueezeNet 1.1 without its top. "
@@ -149,11 +160,11 @@ def main(path):
         sys.exit(
             f"The weights must have the SHA-256 {SHA256}, as others give other scores. "
             f"Received: {path} with {digest(weights)}")
-    network.save(OUTPUT)
-    print(f"{OUTPUT} is written. Use it with features={OUTPUT}")
+    network.save(output)
+    print(f"{output} is written")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -140,7 +140,8 @@ def test_machine_gets_the_shares_of_its_devices(monkeypatch):
 # ---- several devices and machines
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, {"g_clip_norm": 0.01, "g_learning_rate": 1.0}])
+@pytest.mark.parametrize("changes", [
+    {}, {"g_clip_norm": 0.01, "g_learning_rate": 1.0}, {"d_features": "random"}])
 def test_two_devices_learn_what_one_does(toys, changes):
     finish(start("-c", TWO_DEVICES + TRAIN, *arguments(CHANGES | changes)))
 

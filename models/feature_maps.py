@@ -1,11 +1,10 @@
-"""Feature maps of networks that do not learn, for the content and style terms."""
+"""Feature maps of networks that do not learn, to compare or to judge images by."""
 import pathlib
 
 import keras
 import tensorflow as tf
 
 from models import features
-from models.cartoon.networks import reflect
 
 SHIFT = 4  # pixels, so that offsets differ by up to 8, the stride of VGG19's block 4
 
@@ -21,9 +20,9 @@ class FeatureMaps:
     A plain class instead of a Keras layer, so that checkpoints do not contain its networks.
 
     Args:
-        texts: {constant: text}, of `content_features` and `style_features`. A text is the name of a
-            network, a colon, and the names of its layers separated by commas. The networks are
-            "vgg19", Keras' VGG19 with the weights of ImageNet, downloaded once; "random", see
+        texts: {constant: text}, such as of `content_features`. A text is the name of a network, a
+            colon, and the names of its layers separated by commas. The networks are "vgg19", Keras'
+            VGG19 with the weights of ImageNet, downloaded once; "random", see
             `features.feature_network`; and .keras files that take images in [0, 255].
 
     Raises:
@@ -39,7 +38,7 @@ class FeatureMaps:
                 networks[name] = _load(name)
             maps = [networks[name].get_layer(layer).output for layer in layers]
             outputs.setdefault(name, {})[constant] = maps
-        # Both constants share a pass through a network that both name.
+        # All constants share a pass through a network that they name.
         self.networks = [keras.Model(networks[name].inputs[0], maps, trainable=False)
                          for name, maps in outputs.items()]
 
@@ -63,7 +62,9 @@ def shift(images, seed):
     """Shifts all images by the same random offset of up to `SHIFT` pixels. Edges are reflected."""
     _, rows, columns, _ = images.shape
     top, left = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * SHIFT + 1, "int32"))
-    return reflect(images, SHIFT)[:, top:top + rows, left:left + columns]
+    margins = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
+    padded = keras.ops.pad(images, margins, mode="reflect")
+    return padded[:, top:top + rows, left:left + columns]
 
 
 def split(constant, text):
