@@ -16,9 +16,9 @@ HEAD_ROWS = 4      # at most so many rows are left before its dense layer [guess
 class AidedGAN(GAN):
     """A GAN whose D is aided by heads on the feature maps of a pretrained network.
 
-    D alone does not see that one eye is smeared, or unlike the other [measured: faces.ipynb]. The
-    maps of a network that was trained on photos show it. This network does not learn; on each of
-    its maps a head does, a small discriminator.
+    The network was trained on photos, and does not learn here. On each of its maps a head does, a
+    small discriminator. With D alone many faces have an eye that is smeared, or unlike the other;
+    with the heads fewer do [measured: faces.ipynb].
 
     Attributes:
         feature_maps: a `FeatureMaps` of the network that `d_features` names.
