@@ -36,7 +36,11 @@ class FeatureMaps:
             name, layers = split(constant, text)
             if name not in networks:
                 networks[name] = _load(name)
-            maps = [networks[name].get_layer(layer).output for layer in layers]
+            try:
+                maps = [networks[name].get_layer(layer).output for layer in layers]
+            except ValueError as error:  # Keras names the layers that exist
+                raise ValueError(f"`{constant}` names a layer that the network does not have. "
+                                 f"Received: {constant}={text}. {error}") from None
             outputs.setdefault(name, {})[constant] = maps
         # All constants share a pass through a network that they name.
         self.networks = [keras.Model(networks[name].inputs[0], maps, trainable=False)
@@ -93,6 +97,5 @@ def _load(name):
         return keras.applications.VGG19(include_top=False, input_tensor=x)
     except Exception as error:  # a failed download raises errors of many types
         raise ValueError(
-            "The weights of vgg19 could not be downloaded. Use content_features=random or "
-            "style_features=random, or layers of a .keras file, as in file.keras:layer. "
-            f"Received: vgg19. {error}") from None
+            "The weights of vgg19 could not be downloaded. Name layers of a .keras file instead, "
+            f"as in file.keras:layer, or random. Received: vgg19. {error}") from None

@@ -235,7 +235,7 @@ def test_a_failed_download_names_the_network(monkeypatch):
 @pytest.mark.parametrize("text", [
     "", "vgg16", "net.keras", "nowhere.keras:first", "net.keras:third", "random:scale3"])
 def test_unknown_networks_and_layers_are_refused(small, text):
-    with pytest.raises(ValueError, match="`content_features`|No such layer"):
+    with pytest.raises(ValueError, match="`content_features`"):
         FeatureMaps({"content_features": text})
 
 
