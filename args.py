@@ -48,7 +48,7 @@ class Args:
     d_dropout = 0.0  # after each activation; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0  # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
     spectral_norm = False  # on every layer of D [Miyato 2018]
-    d_features = ""  # layers that D sees, too: file.keras:layer,layer or vgg19 [Kumari 2022]
+    d_features = ""  # a second D sees file.keras:layer,layer, vgg19 or random [Kumari 2022]
 
     # ---- adversarial training
     loss = "cross_entropy"  # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
@@ -478,6 +478,8 @@ INCOMPATIBLE = (
      "only the joint update trains what judges these features", "Set d_updates=joint"),
     (("d_features", "warmup_batches"), lambda a: a.d_features and a.warmup_batches,
      "what judges these features cannot learn alone first", "Set warmup_batches=0"),
+    (("d_features", "loss"), lambda a: a.d_features and a.loss == "wasserstein",
+     "no penalty bounds what judges these features", "Choose another loss"),
     (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
      "networks trained on photos take three channels", 'Set d_features=""'),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,

@@ -16,13 +16,14 @@ HEAD_ROWS = 4      # at most so many rows are left before its dense layer [guess
 class AidedGAN(GAN):
     """A GAN whose D is aided by heads on the feature maps of a pretrained network.
 
-    The network was trained on photos, and does not learn here. On each of its maps a head does, a
-    small discriminator. With D alone many faces have an eye that is smeared, or unlike the other;
-    with the heads fewer do [measured: faces.ipynb].
+    The network is frozen. Each of its feature maps has a head, a small discriminator that is
+    trained with D. Fewer faces have a defect then [measured, one seed: faces.ipynb]. The losses of
+    the heads are averaged, so together they weigh as much as D's. Penalties, spectral norm and
+    dropout apply to D alone.
 
     Attributes:
         feature_maps: a `FeatureMaps` of the network that `d_features` names.
-        heads: a keras.Model for each of its maps, which it maps to logits [batch, 1].
+        heads: one keras.Model per map, from the map to logits [batch, 1].
 
     Raises:
         ValueError: if `d_features` is invalid, or the download fails.
