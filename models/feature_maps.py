@@ -22,9 +22,9 @@ class FeatureMaps:
     Args:
         texts: {constant: text}, such as of `content_features`. A text is the name of a network, a
             colon, and the names of its layers separated by commas; vgg19 and random have default
-            layers. The networks are "vgg19", Keras'
-            VGG19 with the weights of ImageNet, downloaded once; "random", see
-            `features.feature_network`; and .keras files that take images in [0, 255].
+            layers. The networks are "vgg19", Keras' VGG19 with the weights of ImageNet, downloaded
+            once; "random", see `features.feature_network`; and .keras files that take images in
+            [0, 255].
 
     Raises:
         ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
