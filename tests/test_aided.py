@@ -66,13 +66,13 @@ def test_the_update_of_g_leaves_the_heads_as_they_are(aided):
 def test_terms_are_the_losses_of_the_heads_logits(aided):
     gan = aided(real_labels=(0.9, 0.9))
     fake = gan.generator(gan.sample_z(8), training=True)
-    [*_, (name, weight, loss)] = gan.d_terms_on_real(REAL, None)
+    name, weight, loss = gan.d_terms_on_real(REAL, None)[-1]
     expected = losses.cross_entropy(gan.judge_features(REAL), 0.9)
     assert (name, weight, float(loss)) == ("d_aid_real", 0.5, pytest.approx(float(expected)))
-    [*_, (name, weight, loss)] = gan.d_terms_on_fake(REAL, fake)
+    name, weight, loss = gan.d_terms_on_fake(REAL, fake)[-1]
     expected = losses.cross_entropy(gan.judge_features(fake), 0.0)
     assert (name, weight, float(loss)) == ("d_aid_fake", 0.5, pytest.approx(float(expected)))
-    [*_, (name, weight, loss)] = gan.g_terms(REAL, REAL, fake, None, None)
+    name, weight, loss = gan.g_terms(REAL, REAL, fake, None, None)[-1]
     expected = losses.cross_entropy(gan.judge_features(fake), 1.0)
     assert (name, weight, float(loss)) == ("g_aid", 1.0, pytest.approx(float(expected)))
 
@@ -82,7 +82,7 @@ def test_g_learns_from_the_heads(aided):
     z = gan.sample_z(8)
     with tf.GradientTape() as tape:
         fake = gan.generator(z, training=True)
-        [*_, (_, _, loss)] = gan.g_terms(REAL, REAL, fake, z, None)
+        _, _, loss = gan.g_terms(REAL, REAL, fake, z, None)[-1]
     gradients = tape.gradient(loss, gan.generator.trainable_variables)
     assert all(float(tf.norm(gradient)) > 0 for gradient in gradients[-2:])
 
