@@ -14,8 +14,6 @@ from models.randomness import Purpose
 TERMS = {
     "content_weight": "content_distance",
     "style_weight": "style_distance",
-    "color_weight": "color_distance",
-    "variation_weight": "total_variation",
     "structure_weight": "structure_distance",
     "restoration_weight": "restoration_error",
 }
@@ -79,12 +77,6 @@ class CartoonGAN(GAN):
             distance = losses.style_distance(
                 cartoon_maps["style_features"], maps["style_features"])
             terms.append(("style_distance", args.style_weight, distance))
-        if args.color_weight:
-            distance = losses.color_distance(inputs, fake)
-            terms.append(("color_distance", args.color_weight, distance))
-        if args.variation_weight:
-            variation = losses.total_variation(fake)
-            terms.append(("total_variation", args.variation_weight, variation))
         seed = self.seed(Purpose.DEGRADE)
         terms += drawing_terms(args, self.generator, real, inputs, fake, seed)
         return terms

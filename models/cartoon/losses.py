@@ -1,5 +1,4 @@
 """The terms of G's loss that compare photos, cartoons and generated images. Each is a scalar."""
-import keras
 import tensorflow as tf
 
 
@@ -55,32 +54,6 @@ def gram(maps):
     x = tf.reshape(maps, [shape[0], places, maps.shape[-1]])
     x -= tf.reduce_mean(x, 1, keepdims=True)
     return tf.matmul(x, x, transpose_a=True) / tf.cast(places, "float32")
-
-
-def color_distance(photos, images):
-    """Returns the difference of colors in YUV: L1 of the luminance, Huber's loss of U and V.
-
-    Args:
-        photos, images: float32 [batch, rows, columns, 3] in [-1, 1].
-
-    Returns:
-        A float32 scalar, 1 for black and white.
-
-    Reference: AnimeGANv2
-    """
-    photos = tf.image.rgb_to_yuv((photos + 1) / 2)
-    images = tf.image.rgb_to_yuv((images + 1) / 2)
-    luminance = tf.reduce_mean(tf.abs(photos[..., 0] - images[..., 0]))
-    u = tf.reduce_mean(keras.losses.huber(photos[..., 1:2], images[..., 1:2]))
-    v = tf.reduce_mean(keras.losses.huber(photos[..., 2:], images[..., 2:]))
-    return luminance + u + v
-
-
-def total_variation(images):
-    """Returns the mean absolute difference of vertical neighbors plus that of horizontal ones."""
-    vertical = images[:, 1:] - images[:, :-1]
-    horizontal = images[:, :, 1:] - images[:, :, :-1]
-    return tf.reduce_mean(tf.abs(vertical)) + tf.reduce_mean(tf.abs(horizontal))
 
 
 def _relative_l1(expected, received):
