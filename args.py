@@ -7,8 +7,8 @@ differs. Functions take the class itself: `train_gan(ToyFaces)`.
 The origin of a value is in brackets; SOURCES at the end of this file has the addresses.
 """
 import ast
-import codecs
 import difflib
+import inspect
 import os
 import re
 import sys
@@ -118,8 +118,6 @@ class Cartoon(Args):
     content_features = "vgg19"  # [Chen 2018], a download; random; vgg19:layer; file.keras:layer
     style_weight = 0.0  # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
     style_features = "vgg19"  # as content_features
-    color_weight = 0.0  # keeps the photo's colors; 50.0 [AnimeGANv2]
-    variation_weight = 0.0  # differences of neighboring pixels; 1.0 [AnimeGANv2]
     structure_weight = 0.0  # G imitates a filter: flat areas, outlines [Wang 2020]
     restoration_weight = 0.0  # G restores degraded cartoons, whose truth is known [measured]
     augment = "translation"  # keeps D from memorizing a few hundred cartoons [Zhao 2020]
@@ -540,7 +538,8 @@ def check(args):
                 f"{first}={getattr(args, first)!r}, {second}={getattr(args, second)!r}")
     _check_stages(args)
     if args.weights == "pretrained":
-        for name in ("generator_filters", "discriminator_filters"):
+        for name in ("generator_filters", "generator_extra_filters", "discriminator_filters",
+                     "batch_norm"):
             if getattr(args, name) != getattr(Small, name):
                 raise ValueError(
                     "`weights=pretrained` has the networks of Small: python gan.py Small "
@@ -685,10 +684,10 @@ def override(args, **changes):
     """
     changed = type(args.__name__, (args,), changes)
     _check_each(changed)
-    for cls in changed.__mro__:  # in presets, too, which may have been edited
-        for name in PATHS:
-            if name in vars(cls):
-                setattr(cls, name, os.path.expanduser(vars(cls)[name]))
+    for name in PATHS:
+        path = getattr(changed, name, "")  # some are constants of Cartoon only
+        if path.startswith("~"):
+            setattr(changed, name, os.path.expanduser(path))
     return changed
 
 
@@ -793,12 +792,9 @@ def usage(script, verbs):
         lines.append(f"  {name:16} {preset.__doc__.splitlines()[0]}")
     lines += ["", 'A value with spaces or parentheses needs quotes: "grid=(2, 8)". The tags in',
               "brackets are explained in SOURCES, at the end of args.py."]
-    with open(__file__) as file:
-        source = file.read()
     for title, cls in (("Constants", Args), ("Constants of the Cartoon presets", Cartoon)):
         lines += ["", f"{title}:"]
-        body = re.split(rf"^class {cls.__name__}\b.*$", source, maxsplit=1, flags=re.MULTILINE)[1]
-        for line in body.split("\n    def ")[0].split("\nclass ")[0].splitlines():
+        for line in inspect.getsource(cls).splitlines():
             if line.startswith("    # ----"):
                 lines += ["", f"  {line.strip(' #-')}"]
             elif re.match(r"    \w+ = ", line):
@@ -837,8 +833,7 @@ def run_script(main, args, verbs=(), errors=()):
     """
     script = os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
-        codecs.register_error("escape", _escape)
-        sys.stdout.reconfigure(errors="escape")
+        sys.stdout.reconfigure(errors="backslashreplace")  # some file names, Keras' progress bar
     try:
         return main(args, verbs)
     except (ValueError, OSError, *errors) as error:
@@ -853,12 +848,6 @@ def report(text, end="\n"):
         print(text, end=end, flush=True)
     except OSError:
         sys.stdout = open(os.devnull, "w")
-
-
-def _escape(error):
-    """Handles text that stdout cannot encode: some file names, and the bars of Keras' downloads."""
-    text = error.object[error.start:error.end].replace("\u2501", "=")
-    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 # ---- where the values come from

@@ -536,8 +536,9 @@ def test_weights_of_a_run_that_samples_otherwise_are_refused(here, even):
     begin(even(name="first", beta_1=0.9), 2)
     weights = "runs/first/weights/000002.weights.h5"
     assert len(checkpoints.chosen_checkpoints(even(weights=weights))) == 1
-    with pytest.raises(ValueError, match="latent: .*first/args.json"):
-        checkpoints.chosen_checkpoints(even(weights=weights, latent="uniform"))
+    for changes in ({"latent": "uniform"}, {"output_blur": True}, {"batch_norm": "none"}):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))}: .*first/args.json"):
+            checkpoints.chosen_checkpoints(even(weights=weights, **changes))
 
 
 def test_class_names_are_those_that_the_checkpoint_was_trained_with(here, tiny):

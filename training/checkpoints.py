@@ -30,9 +30,10 @@ MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_every", "generate_c
               "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
 MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile", "images"}
-# Constants that the images of a checkpoint depend on, beside its weights.
-SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "g_leaky_slope", "g_dropout",
-                "conditional")
+# Constants that the images of a checkpoint depend on, beside its weights. Some are layers: Keras
+# loads a file that has weights of more layers than the model.
+SAMPLED_WITH = ("network", "latent", "image_shape", "generator_extra_filters", "upsampling",
+                "output_blur", "batch_norm", "g_leaky_slope", "g_dropout", "conditional")
 # The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
