@@ -841,16 +841,6 @@ def _read(images, rows, mirrored):
     return _as_floats(batch)
 
 
-def pretraining_images(args):
-    """Returns a batch of the generator's inputs in pretraining: photos, if `photos` is set.
-
-    Returns:
-        float32 [batch_size, *image_shape] in [-1, 1].
-    """
-    batch = next(iterate(args))
-    return batch[1] if args.photos else batch
-
-
 # ---- photos of a CartoonGAN
 
 def _write_photos(args, file):

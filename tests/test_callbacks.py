@@ -324,8 +324,8 @@ def test_reconstructions_are_written_beside_their_originals(here, tiny, monkeypa
         def call(self, images):
             return -images
 
-    images = np.full([9, 4, 4, 3], -1.0, "float32")
-    monkeypatch.setattr(data, "pretraining_images", lambda args: images)
+    images = np.full([8, 4, 4, 3], -1.0, "float32")
+    monkeypatch.setattr(data, "reals", lambda args: images)
     train(Autoencoder(), tiny(), 2, callbacks.DumpReconstructions(tiny(), here))
     for name, value in ("originals.png", 0), ("reconstructions.png", 255):
         image = Image.open(here / name)

@@ -689,9 +689,6 @@ def test_load_resumes_batches_with_photos(with_photos):
     loaded = next(data.load(with_photos, 17).as_numpy_iterator())
     for ours, theirs in zip(loaded, expected[17], strict=True):
         assert (ours == theirs).all()
-    assert (data.pretraining_images(with_photos) == expected[0][1]).all()
-    without = override(with_photos, photos="")
-    assert (data.pretraining_images(without) == expected[0][0]).all()
 
 
 def test_toy_scenes_are_drawings_and_photos_of_other_scenes(here):

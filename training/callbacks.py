@@ -296,11 +296,15 @@ class DumpReconstructions(Callback):
 
     def on_train_begin(self, logs=None):
         rows, self.columns = self.args.grid
-        self.originals = data.pretraining_images(self.args)[:rows * self.columns]
+        if self.args.photos:
+            self.originals = data.photos(self.args, rows * self.columns)
+        else:
+            self.originals = data.reals(self.args)
         data.save_grid(self.originals, self.folder / "originals.png", self.columns)
 
     def on_epoch_end(self, epoch, logs=None):
-        images = np.asarray(self.model(self.originals))
+        with keras.StatelessScope():  # dropout in G must not use the random numbers of training
+            images = np.asarray(self.model(self.originals))
         data.save_grid(images, self.folder / "reconstructions.png", self.columns)
 
 
