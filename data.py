@@ -13,8 +13,8 @@ them to the file `data`:
     smoothed     uint8, as faces: the same images with blurred edges
     truths       uint8, as photos, of toy scenes only: the photos' true drawings, for evaluation
 
-From top to bottom: bytes and floats, PNG files, one image file, images -> HDF5, sources of images,
-HDF5 -> images, batches, photos of a CartoonGAN, main.
+From top to bottom: bytes and floats, whole files, PNG files, one image file, images -> HDF5,
+sources of images, HDF5 -> images, batches, photos of a CartoonGAN, main.
 """
 import contextlib
 import errno
@@ -25,6 +25,7 @@ import hashlib
 import itertools
 import math
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -73,10 +74,24 @@ def denormalize(images):
     return np.uint8(np.clip(pixels, 0, 255))
 
 
+# ---- whole files
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yields the Path of a temporary file, which becomes the file `path` at the end of the block.
+
+    So a file appears whole or not at all. The ending stays: it tells Keras and Pillow the format.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}")
+    yield temporary
+    os.replace(temporary, path)
+
+
 # ---- PNG files
 
 def save_png(image, path):
-    """Writes a PNG file, completely or not at all.
+    """Writes a PNG file.
 
     Args:
         image: uint8 [rows, columns, channels], with 1 or 3 channels.
@@ -84,8 +99,8 @@ def save_png(image, path):
     """
     if image.shape[-1] == 1:
         image = image[..., 0]
-    Image.fromarray(image).save(f"{path}.tmp", format="png")
-    os.replace(f"{path}.tmp", path)
+    with whole_file(path) as temporary:
+        Image.fromarray(image).save(temporary)
 
 
 def grid(images, columns):
@@ -193,14 +208,8 @@ def _convert(image, image_shape, crop):
 
 def _to_bytes(image, channels):
     """Converts a Pillow image to 8-bit RGB or gray. Transparent pixels become white."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; convert it to 8 bits first")
-    if image.mode.startswith("I"):  # 16-bit gray: Pillow's own conversion would clip it at 255
-        pixels = np.asarray(image, "int64")
-        if pixels.min() < 0 or not 4096 <= pixels.max() <= 65535:  # 12 bits or fewer look black
-            raise ValueError(f"its pixels are integers from {pixels.min()} to {pixels.max()}, not "
-                             "from 0 to 65535; convert it to 8 bits first")
-        image = Image.fromarray(np.uint8(pixels // 257))
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion would clip them at 255
+        raise ValueError("its pixels have more than 8 bits; convert it to 8 bits first")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -230,7 +239,6 @@ def make(args):
         _paths(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _remove_leftovers(path)
     temporary = f"{path}.{platform.node()}.{os.getpid()}.tmp"
     write_images = EMBEDDED.get(args.images, _write_files)
     try:
@@ -255,23 +263,6 @@ def make(args):
             os.remove(temporary)
     print(f"{args.data}: {count} images of {'x'.join(map(str, args.image_shape))}")
     return args.data
-
-
-def _remove_leftovers(path):
-    """Removes the temporary files of `path` whose processes, of this machine, were killed."""
-    if os.name != "posix":  # elsewhere os.kill ends the process
-        return
-    for leftover in glob.glob(f"{glob.escape(path)}.{platform.node()}.*.tmp"):
-        pid = leftover.split(".")[-2]
-        if not pid.isdecimal():  # a file of the user's own
-            continue
-        try:
-            os.kill(int(pid), 0)  # sends nothing: it fails if there is no such process
-        except ProcessLookupError:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(leftover)
-        except PermissionError:  # there is one, of another user
-            pass
 
 
 def _slices(total):
@@ -396,7 +387,7 @@ def _reader(args, paths):
 def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
     """Reads images and writes them in random order, without those that are exact duplicates.
 
-    Of several labels of one image the first is kept.
+    A duplicate's label is dropped with it.
 
     Args:
         args: the constants of the run.
@@ -409,7 +400,8 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
     """
     order = np.random.default_rng(args.seed).permutation(len(items))
     most = args.dataset_size or len(items)
-    labels_of = {}  # {hash of an image that is written: the set of its labels}
+    seen = set()  # hashes of the images that are written
+    kept_labels = []
     duplicates = skipped = 0
     for part in _read_in_threads(items, read, order):
         images = []
@@ -418,34 +410,27 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
                 print(f"skipped {items[number]}: {found}")
                 skipped += 1
                 continue
-            for image in found[:most - len(labels_of)]:
+            for image in found:
                 digest = hashlib.sha256(image).digest()
-                if digest in labels_of:
+                if digest in seen:
                     duplicates += 1
-                else:
-                    labels_of[digest] = set()
+                elif len(seen) < most:
+                    seen.add(digest)
                     images.append(image)
-                if len(labels):
-                    labels_of[digest].add(labels[number])
-            if len(labels_of) == most:
-                break
+                    if len(labels):
+                        kept_labels.append(labels[number])
         if images:
             _append(args, file, name, images)
-        if len(labels_of) == most:
+        if len(seen) == most:
             break
-    if not labels_of:
+    if not seen:
         constant = "images" if name == "faces" else name
         raise ValueError(f"`{constant}` matches no usable image: all of its files were skipped. "
                          f"Received: {constant}={getattr(args, constant)}")
-    print(f"{name}: {len(labels_of)} images kept, {duplicates} exact duplicates dropped, "
+    print(f"{name}: {len(seen)} images kept, {duplicates} exact duplicates dropped, "
           f"{skipped} files skipped")
     if len(labels):
-        several = [sorted(found) for found in labels_of.values() if len(found) > 1]
-        if several:
-            example = " and ".join(label_names[label] for label in several[0])
-            print(f"{len(several)} images have several labels, such as {example}: the first is "
-                  "kept")
-        _write_labels(file, [min(found) for found in labels_of.values()], label_names)
+        _write_labels(file, kept_labels, label_names)
 
 
 def _read_in_threads(items, read, order):
@@ -569,11 +554,6 @@ def _open_hdf5(path):
         raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
         reason = " ".join(str(error).split())  # HDF5's messages have several lines
-        if "unable to lock file" in reason or "already open for write" in reason:
-            raise ValueError("`data` is locked: another program has it open, or its file system "
-                             "has no locks. Close that program, or set the environment variable "
-                             "HDF5_USE_FILE_LOCKING=FALSE. "
-                             f"Received: data={path} ({reason})") from None
         raise ValueError("`data` must be a whole file of data.py. Make it again with: python "
                          f"data.py. Received: data={path} ({reason})") from None
 
@@ -602,18 +582,16 @@ def fingerprint(args):
 
 
 class Images:
-    """Images of an HDF5 file, which are read as from an array: `images[rows]`.
+    """Images of an HDF5 file, uint8, which are read as from an array: `images[rows]`.
 
     Args:
         path: of the file.
         name: of the dataset.
         shape: [count, rows, columns, channels]; images after the first `count` are not used.
-        dtype: of the images.
     """
 
-    def __init__(self, path, name, shape, dtype):
-        self.path, self.name = path, name
-        self.shape, self.dtype = shape, dtype
+    def __init__(self, path, name, shape):
+        self.path, self.name, self.shape = path, name, shape
 
     def __len__(self):
         return self.shape[0]
@@ -625,7 +603,7 @@ class Images:
         """
         if isinstance(rows, slice):
             rows = range(len(self))[rows]
-        images = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        images = np.empty((len(rows), *self.shape[1:]), "uint8")
         with _open_hdf5(self.path) as file:
             dataset = file[self.name]
             for index, row in enumerate(rows):
@@ -634,8 +612,7 @@ class Images:
 
     def in_memory(self):
         """Returns all images as an array if they fit into memory, else `self`."""
-        size = math.prod(self.shape) * self.dtype.itemsize
-        return self[:] if size <= IN_MEMORY else self
+        return self[:] if math.prod(self.shape) <= IN_MEMORY else self
 
 
 def open_images(args, name="faces"):
@@ -646,8 +623,7 @@ def open_images(args, name="faces"):
         name: "faces"; with `photos` also "photos" and "smoothed"; of toy scenes also "truths".
 
     Returns:
-        Images of shape [count, *image_shape], uint8, or float32 in [-1, 1] as the original project
-        wrote them. `dataset_size` limits the count.
+        Images of shape [count, *image_shape], uint8. `dataset_size` limits the count.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -655,7 +631,6 @@ def open_images(args, name="faces"):
     """
     with _open_hdf5(args.data) as file:
         shape, dtype = file[name].shape, file[name].dtype
-        examples = file[name][:100]
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` differs from the images in `data`. Set it to {shape[1:]}, "
                          "or make the file again with: python data.py. Received: "
@@ -666,12 +641,10 @@ def open_images(args, name="faces"):
         raise ValueError("`batch_size` must be at most the number of training images. Lower it, or "
                          f"use more images. Received: batch_size={args.batch_size}, with "
                          f"{len(training)} training images of {count} {name} in data={args.data}")
-    # Not 0 to 1, of which resizing may leave values just below 0, nor -0.5 to 0.5.
-    is_float = dtype == "float32" and -1 <= examples.min() < -0.5 and 0.5 < examples.max() <= 1
-    if dtype != "uint8" and not is_float:
-        raise ValueError("`data` must hold uint8, or float32 from -1 to 1. Received: "
-                         f"data={args.data} with {dtype} from {examples.min()} to {examples.max()}")
-    return Images(args.data, name, (count, *shape[1:]), dtype)
+    if dtype != "uint8":
+        raise ValueError("`data` must hold uint8 images. Make it again with: python data.py. "
+                         f"Received: data={args.data} with {dtype}")
+    return Images(args.data, name, (count, *shape[1:]))
 
 
 def labels(args):
@@ -725,12 +698,7 @@ def reals(args):
     """
     images = open_images(args)
     rows = np.random.default_rng(args.seed).permutation(len(images))
-    return _as_floats(images[rows[:args.grid[0] * args.grid[1]]])
-
-
-def _as_floats(images):
-    """Returns images of an HDF5 file as float32 in [-1, 1]: the original project stored floats."""
-    return normalize(images) if images.dtype == np.uint8 else images
+    return normalize(images[rows[:args.grid[0] * args.grid[1]]])
 
 
 # ---- batches
@@ -838,7 +806,7 @@ def _read(images, rows, mirrored):
     """Reads images as float32 in [-1, 1] and flips those that are mirrored horizontally."""
     batch = images[rows]
     batch[mirrored] = batch[mirrored, :, ::-1]
-    return _as_floats(batch)
+    return normalize(batch)
 
 
 # ---- photos of a CartoonGAN
@@ -921,7 +889,7 @@ def photos(args, count):
         raise ValueError("`test_fraction` must leave test photos, for the samples. Raise it, or "
                          f"use more photos. Received: test_fraction={args.test_fraction}, "
                          f"data={args.data} with {len(images)} photos")
-    return _as_floats(images[test[:count]])
+    return normalize(images[test[:count]])
 
 
 def truths(args, count):

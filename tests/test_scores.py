@@ -94,7 +94,7 @@ def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, 
     distances = [found[label]["fd_colors_20"] for label in ("real", "000004", "000008")]
     assert distances == sorted(distances)
     printed = capsys.readouterr().out
-    assert "checkpoints to score: 2, images: 160, minutes: about 0." in printed
+    assert "checkpoints to score: 2, by 20 images each" in printed
     assert "000004: fd_colors_20" in printed and "(real " in printed
     assert f"kid_colors_20 in {RUN}/scores.csv: {RUN}/weights/000004.weights.h5" in printed
     assert Image.open(RUN / "neighbours.png").size == (8 * 64, 4 * 64)  # 16 pairs, four a row
@@ -281,17 +281,6 @@ def test_classifier_is_trained_once_and_kept_beside_the_data(
     again = real.real_features(args, real.load_network(args))
     assert np.array_equal(first.test.classes, again.test.classes)
     assert counts == [108]
-
-
-def test_real_images_in_floats_are_scored_as_bytes(here, scored):
-    bits = np.sign(np.random.default_rng(0).normal(size=[100, 1, 4, 1]))
-    with h5py.File("bits.hdf5", "w") as file:
-        file["faces"] = np.float32(bits)
-    keras.Sequential([keras.Input([1, 4, 1]), keras.layers.Flatten()]).save("bits.keras")
-    args = scored(data="bits.hdf5", features="bits.keras", image_shape=(1, 4, 1))
-    found = real.real_features(args, real.load_network(args))
-    assert found.train.images.dtype == np.uint8
-    assert set(np.unique(found.train.features)) == {0.0, 255.0}
 
 
 # ---- scores.csv

@@ -2,7 +2,6 @@
 import contextlib
 import io
 import os
-import platform
 import pty
 import random
 import re
@@ -180,28 +179,6 @@ def test_a_dataset_that_another_program_has_open_is_read(here, dataset):
         other.stdin.close()
 
 
-@pytest.mark.parametrize("library, locking", [("earliest", "TRUE"), ("latest", "FALSE")])
-def test_a_dataset_that_is_locked_is_called_so(here, library, locking):
-    with h5py.File("data.hdf5", "w", libver=library) as file:
-        file["faces"] = [[1]]
-    read = ("import args, data\n"
-            "try:\n"
-            "    data.open_images(args.Args)\n"
-            "except ValueError as error:\n"
-            "    print(error)")
-    keep_open = "import h5py; file = h5py.File('data.hdf5', 'r+'); print(); input()"
-    environment = os.environ | {"HDF5_USE_FILE_LOCKING": locking, "PYTHONPATH": str(ROOT)}
-    if library == "latest":
-        keep_open = keep_open.replace("'r+'", "'r+', libver='latest'")
-    with subprocess.Popen([sys.executable, "-c", keep_open], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, env=environment) as other:
-        other.stdout.readline()
-        printed = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True,
-                                 env=environment, timeout=60).stdout
-        other.stdin.close()
-    assert "`data` is locked" in printed and "HDF5_USE_FILE_LOCKING=FALSE" in printed
-
-
 def test_a_dataset_that_may_not_be_read_is_called_so(here, dataset, monkeypatch):
     def refuse(path, mode):
         raise PermissionError(13, "Unable to open file\nin many\nlines")
@@ -221,18 +198,6 @@ def start_and_wait_for_its_file(folder):
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)
     return running
-
-
-def test_what_a_killed_process_left_is_removed(here):
-    running = start_and_wait_for_its_file(here)
-    running.kill()
-    running.communicate()
-    others = ["toyfaces.hdf5.other-machine.1.tmp", f"toyfaces.hdf5.{platform.node()}.mine.tmp"]
-    for name in others:
-        (here / name).touch()
-    assert len(os.listdir()) == 3
-    data.make(override(ToyFaces, dataset_size=10))
-    assert sorted(os.listdir()) == sorted(["toyfaces.hdf5", *others])
 
 
 def test_two_processes_that_make_the_same_dataset_do_not_disturb_each_other(here):

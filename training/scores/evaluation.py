@@ -1,7 +1,4 @@
 """Evaluation: scores of the checkpoints of a run, beside those of real images."""
-import os
-import time
-
 import numpy as np
 
 import data
@@ -11,7 +8,6 @@ from training import checkpoints
 from training.scores import drawing, metrics, real, table, truths
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
-SECONDS_OF_SCORES = 0.007  # per generated image, of 3,000 with 1,280 features each [measured]
 
 
 def check(args):
@@ -52,8 +48,8 @@ def evaluate(args, generate_images):
 
     These are the newest checkpoint of the run and those that `keep_every` keeps, or `weights`.
     Writes scores.csv, scores.png, and neighbours.png: the 16 generated images nearest to a training
-    image, each beside that image, of the newest checkpoint. Toy scenes are compared with their true
-    drawings, too; the row "photos" has the scores of the photos as they are.
+    image, each beside that image, of the last checkpoint scored. Toy scenes are compared with their
+    true drawings, too; the row "photos" has the scores of the photos as they are.
 
     Args:
         args: the constants, a class of args.py.
@@ -96,13 +92,7 @@ def _score(args, unscored, generate_images, run):
     classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
     sampler = models.build_sampler(args, len(classes))
 
-    images_to_see = count * (len(unscored) + bool(args.photos))  # the photos are scored, too
-    if not os.path.exists(real.features_file(args)):
-        images_to_see += len(data.open_images(args))
-    seconds = images_to_see * _seconds_per_image(args, sampler, network, generate_images)
-    seconds += count * len(unscored) * SECONDS_OF_SCORES
-    print(f"{run}: checkpoints to score: {len(unscored)}, images: {images_to_see}, minutes: about "
-          f"{seconds / 60:.1f}")
+    print(f"{run}: checkpoints to score: {len(unscored)}, by {count} images each")
 
     random = np.random.default_rng(0)
     reals = real.real_features(args, network)
@@ -125,16 +115,6 @@ def _score(args, unscored, generate_images, run):
         table.write_scores(run, rows)
         _print_scores(label, rows)
     _save_neighbours(args, generated, reals, run / "neighbours.png")
-
-
-def _seconds_per_image(args, sampler, network, generate_images):
-    """Measures how long it takes to generate an image and to extract its features."""
-    for _ in range(2):  # the first batch also builds graphs
-        start = time.perf_counter()
-        *_, images = next(generate_images(args, sampler, args.batch_size))
-        features.extract_features(network, images)
-        seconds = time.perf_counter() - start
-    return seconds / len(images)
 
 
 def scores_of(args, generated, reals):

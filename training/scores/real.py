@@ -37,7 +37,7 @@ def real_features(args, network):
         args: the constants, a class of args.py.
         network: what `load_network` returned.
     """
-    images = _images(args)
+    images = data.open_images(args)[:]
     path = features_file(args)
     if not os.path.exists(path):
         print(f"{path}: features of {len(images)} real images")
@@ -67,7 +67,7 @@ def load_network(args):
     path = _classifier_file(args)
     if not os.path.exists(path):
         print(f"Training a classifier on the labels of {args.data}")
-        images = _images(args)
+        images = data.open_images(args)[:]
         train_rows, _ = data.split(args, len(images))
         classes = data.classes(args)
         network = features.train_classifier(
@@ -97,12 +97,6 @@ def _beside_data(args, name, ending):
     stem = args.data.removesuffix(".hdf5")
     counts = f"{len(train_rows)}-{len(test_rows)}"
     return f"{stem}.{name}-{data.fingerprint(args)}-{counts}{ending}"
-
-
-def _images(args):
-    """Returns all images of `data`, uint8."""
-    images = data.open_images(args)[:]
-    return images if images.dtype == np.uint8 else data.denormalize(images)
 
 
 def _save_features(found, path):
