@@ -11,6 +11,8 @@ import os
 import sys
 import tempfile
 
+import args as constants
+
 QUIET = "3"  # TensorFlow's own messages are hidden; errors are exceptions
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")      # some file systems have no locks
@@ -72,8 +74,6 @@ def build(args, classes=0):
     Raises:
         ValueError: if the constants are invalid, see `args.check`.
     """
-    import args as constants
-
     constants.check(args)
     keras = import_keras()
     from models import cartoon, originals
@@ -112,8 +112,6 @@ def build_sampler(args, classes=0):
     Returns:
         A `sampler.Sampler`.
     """
-    import args as constants
-
     constants.check(args)
     import_keras()
     from models.sampler import Sampler
@@ -130,8 +128,6 @@ def build_pretraining(args, classes=0):
     Returns:
         An `autoencoder.Autoencoder`, a keras.Model.
     """
-    import args as constants
-
     constants.check(args)
     keras = import_keras()
     from models import cartoon

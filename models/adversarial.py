@@ -135,9 +135,8 @@ class GAN(keras.Model):
         """Returns the terms that need real images alone. See `d_terms`."""
         args, d = self.args, self.discriminator
         logits = d(real_view, training=True)
-        targets = self.sample_targets(
-            Purpose.REAL_LABELS, logits, args.real_labels, args.fake_labels)
-        terms = [("d_loss_real", 0.5, self.d_loss_real(self.image_logits(logits), targets))]
+        loss = self.d_loss_real(self.image_logits(logits), self.real_targets(logits))
+        terms = [("d_loss_real", 0.5, loss)]
         if self.classes:
             # Not on fakes: D would learn to recognize what G makes for a class, right or wrong
             # [keras.io].
@@ -157,9 +156,8 @@ class GAN(keras.Model):
         """Returns the terms that need fakes. See `d_terms`."""
         args, d = self.args, self.discriminator
         logits = d(fake_view, training=True)
-        targets = self.sample_targets(
-            Purpose.FAKE_LABELS, logits, args.fake_labels, args.real_labels)
-        terms = [("d_loss_fake", 0.5, self.d_loss_fake(self.image_logits(logits), targets))]
+        loss = self.d_loss_fake(self.image_logits(logits), self.fake_targets(logits))
+        terms = [("d_loss_fake", 0.5, loss)]
         if args.gradient_penalty:
             penalty = losses.gradient_penalty(d, real_view, fake_view, self.seed(Purpose.PENALTY))
             terms.append(("gradient_penalty", 0.5 * args.gradient_penalty, penalty))
@@ -178,9 +176,8 @@ class GAN(keras.Model):
         args = self.args
         fake_view = self.view(fake, Purpose.SECOND_VIEW)  # augmented anew
         logits = self.discriminator(fake_view, training=True)
-        targets = losses.sample_targets(
-            args.g_labels, tf.shape(logits)[0], self.seed(Purpose.G_LABELS))
-        terms = [("g_loss", 1.0, self.g_loss(self.image_logits(logits), targets))]
+        loss = self.g_loss(self.image_logits(logits), self.g_targets(logits))
+        terms = [("g_loss", 1.0, loss)]
         if self.classes:
             class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
             terms.append(("g_loss_class", 1.0, class_loss))
@@ -275,10 +272,24 @@ class GAN(keras.Model):
             logits = logits[:, :1]
         return tf.cast(logits, "float32")
 
-    def sample_targets(self, purpose, logits, limits, others):
-        """Samples D's targets, some of them flipped: float32 [batch, 1]."""
+    def real_targets(self, logits):
+        """Samples D's targets of real images, some of them flipped: float32 [batch, 1]."""
+        args = self.args
         return losses.sample_targets(
-            limits, tf.shape(logits)[0], self.seed(purpose), others, self.args.label_flip)
+            args.real_labels, tf.shape(logits)[0], self.seed(Purpose.REAL_LABELS),
+            args.fake_labels, args.label_flip)
+
+    def fake_targets(self, logits):
+        """Samples D's targets of fakes, some of them flipped: float32 [batch, 1]."""
+        args = self.args
+        return losses.sample_targets(
+            args.fake_labels, tf.shape(logits)[0], self.seed(Purpose.FAKE_LABELS),
+            args.real_labels, args.label_flip)
+
+    def g_targets(self, logits):
+        """Samples the targets of fakes in G's loss: float32 [batch, 1]."""
+        return losses.sample_targets(
+            self.args.g_labels, tf.shape(logits)[0], self.seed(Purpose.G_LABELS))
 
     def is_due(self, name):
         """Returns whether a term is computed in the current batch, a bool tensor."""

@@ -3,7 +3,6 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from models import losses
 from models.adversarial import GAN
 from models.dcgan import initializer
 from models.feature_maps import FeatureMaps
@@ -51,25 +50,19 @@ class AidedGAN(GAN):
     def d_terms_on_real(self, real_view, labels):
         """Returns `GAN.d_terms_on_real`, and the heads' loss on real images."""
         logits = self.judge_features(real_view)
-        targets = self.sample_targets(
-            Purpose.REAL_LABELS, logits, self.args.real_labels, self.args.fake_labels)
-        term = ("d_aid_real", 0.5, self.d_loss_real(logits, targets))
+        term = ("d_aid_real", 0.5, self.d_loss_real(logits, self.real_targets(logits)))
         return super().d_terms_on_real(real_view, labels) + [term]
 
     def d_terms_on_fake(self, real_view, fake_view):
         """Returns `GAN.d_terms_on_fake`, and the heads' loss on fakes."""
         logits = self.judge_features(fake_view)
-        targets = self.sample_targets(
-            Purpose.FAKE_LABELS, logits, self.args.fake_labels, self.args.real_labels)
-        term = ("d_aid_fake", 0.5, self.d_loss_fake(logits, targets))
+        term = ("d_aid_fake", 0.5, self.d_loss_fake(logits, self.fake_targets(logits)))
         return super().d_terms_on_fake(real_view, fake_view) + [term]
 
     def g_terms(self, real, real_view, fake, inputs, labels):
         """Returns `GAN.g_terms`, and what the heads add to G's loss."""
         logits = self.judge_features(self.view(fake, Purpose.SECOND_VIEW))  # the view that D judges
-        targets = losses.sample_targets(
-            self.args.g_labels, tf.shape(logits)[0], self.seed(Purpose.G_LABELS))
-        term = ("g_aid", 1.0, self.g_loss(logits, targets))
+        term = ("g_aid", 1.0, self.g_loss(logits, self.g_targets(logits)))
         return super().g_terms(real, real_view, fake, inputs, labels) + [term]
 
     def judge_features(self, images):

@@ -111,8 +111,8 @@ def _load_network(path):
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises errors of many types on a broken file
         raise ValueError(
-            "`features`, or `content_features` and `style_features`, must name .keras files that "
-            f"Keras can load. Received: {path}. {error}") from None
+            "`features`, `d_features`, `content_features` and `style_features` must name .keras "
+            f"files that Keras can load. Received: {path}. {error}") from None
 
 
 def train_classifier(images, labels, sizes, batches=3000, batch_size=64):

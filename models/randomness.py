@@ -73,18 +73,13 @@ def sample_z(kind, shape, seed):
 
     Returns:
         float32 tensor of `shape`.
-
-    Raises:
-        ValueError: if `kind` is unknown.
     """
     if kind == "normal":
         return normal(shape, seed)
     if kind == "uniform":
         return uniform(shape, seed, -1.0, 1.0)
-    if kind == "binary":
-        jitter = 0.1 * uniform(shape, seed, -1.0, 1.0)
-        return tf.sign(uniform(shape, tf.random.fold_in(seed, 1), -1.0, 1.0)) + jitter
-    raise ValueError(f"`latent` must be normal, uniform or binary. Received: latent={kind}")
+    jitter = 0.1 * uniform(shape, seed, -1.0, 1.0)
+    return tf.sign(uniform(shape, tf.random.fold_in(seed, 1), -1.0, 1.0)) + jitter
 
 
 def lerp(start, end, fractions):

@@ -31,11 +31,6 @@ def test_binary_z_has_a_jitter():
     assert abs(correlation) < 0.05
 
 
-def test_unknown_z_is_refused():
-    with pytest.raises(ValueError, match="`latent`"):
-        randomness.sample_z("gauss", [1, 1], [0, 0])
-
-
 # ---- interpolation
 
 

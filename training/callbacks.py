@@ -10,7 +10,6 @@ batches after its checkpoint, as it trains these again.
 import csv
 import importlib.util
 import io
-import os
 import shutil
 import signal
 import sys
@@ -215,9 +214,8 @@ class LossLog(Callback):
             self._plot_curves(panels[1], norms, "gradient norms")
             panels[1].set_yscale("log")
         panels[-1].set_xlabel("batches")
-        temporary = self.folder / ".loss.png"
-        figure.savefig(temporary)
-        os.replace(temporary, self.folder / "loss.png")
+        with data.whole_file(self.folder / "loss.png") as temporary:
+            figure.savefig(temporary)
 
     def _plot_curves(self, axes, names, title):
         for name in names:
@@ -287,8 +285,8 @@ class DumpSamples(Callback):
     def on_epoch_end(self, epoch, logs=None):
         path = self.folder / "samples" / f"{self.batch:06d}.png"
         data.save_grid(self.model.samples, path, self.args.grid[1])
-        shutil.copyfile(path, self.folder / ".dump.png")
-        os.replace(self.folder / ".dump.png", self.folder / "dump.png")
+        with data.whole_file(self.folder / "dump.png") as temporary:
+            shutil.copyfile(path, temporary)
 
 
 class DumpReconstructions(Callback):
@@ -317,10 +315,9 @@ class SamplesAnimation(Callback):
         paths = grids(self.folder)
         chosen = np.linspace(0, len(paths) - 1, min(len(paths), ANIMATION_FRAMES)).round()
         frames = [Image.open(paths[int(index)]).convert("RGB") for index in chosen]
-        temporary = self.folder / ".progress.webp"
-        frames[0].save(temporary, format="webp", save_all=True, append_images=frames[1:],
-                       duration=100, loop=0, quality=80)
-        os.replace(temporary, self.folder / "progress.webp")
+        with data.whole_file(self.folder / "progress.webp") as temporary:
+            frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=100,
+                           loop=0, quality=80)
 
 
 # ---- weights

@@ -106,10 +106,9 @@ def _locked(run):
 
 
 def write_text(path, text):
-    """Writes a text file, a Path, which appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    """Writes a text file, which appears whole or not at all."""
+    with data.whole_file(path) as temporary:
+        temporary.write_text(text)
 
 
 def read_record(run):
@@ -358,20 +357,18 @@ def save_generator(generator, path):
     Keras also saves options that are at their defaults, and an earlier version refuses a file with
     options that it does not know. So `NEWER_OPTIONS` are left out.
     """
-    temporary = path.with_name(f".{path.name}")
-    generator.save(temporary)
-    with zipfile.ZipFile(temporary) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-
     def without_newer_options(entry):
         return {name: value for name, value in entry.items() if name not in NEWER_OPTIONS}
 
-    config = json.loads(parts["config.json"], object_hook=without_newer_options)
-    parts["config.json"] = json.dumps(config)
-    with zipfile.ZipFile(temporary, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    os.replace(temporary, path)
+    with data.whole_file(path) as temporary:
+        generator.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        config = json.loads(parts["config.json"], object_hook=without_newer_options)
+        parts["config.json"] = json.dumps(config)
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
 
 
 # ---- checkpoints for generate and evaluate

@@ -5,7 +5,6 @@ are failures, what they mean, and what helps. As a run keeps its constants, a re
 run, under another `name`; the constant `weights` starts it from a checkpoint.
 """
 import math
-import os
 import re
 import typing
 
@@ -15,6 +14,7 @@ import numpy as np
 import args as constants
 import data
 from models import losses
+from training import checkpoints
 from training.scores import metrics
 
 FIRST_BATCH = 100  # before it, samples of healthy runs are still too similar [measured]
@@ -70,7 +70,7 @@ def unsaturated_share(state):
     return relative(1 - samples, 1 - reals)
 
 
-def nearest(images):
+def mean_nearest_distance(images):
     """Returns the mean distance of an image to its nearest neighbor."""
     if len(images) == 1:
         return math.nan
@@ -78,12 +78,12 @@ def nearest(images):
 
 
 def diversity(state):
-    return relative(nearest(state.samples), nearest(state.reals))
+    return relative(mean_nearest_distance(state.samples), mean_nearest_distance(state.reals))
 
 
 def real_diversity(state):
     is_image = state.args.image_shape[0] > 1  # there are few rows of bits: they do repeat
-    return nearest(state.reals) if is_image else math.nan
+    return mean_nearest_distance(state.reals) if is_image else math.nan
 
 
 def d_gradient_norm(state):
@@ -261,9 +261,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._write_lines()
 
     def _write_lines(self):
-        temporary = self.folder / ".health.log"
-        temporary.write_text("".join(f"{line}\n" for line in self.lines))
-        os.replace(temporary, self.folder / "health.log")
+        checkpoints.write_text(
+            self.folder / "health.log", "".join(f"{line}\n" for line in self.lines))
 
 
 class Watch(StopOnNonFinite):

@@ -6,12 +6,12 @@ the network and the number of images. Scores of different protocols cannot be co
 """
 import csv
 import math
-import os
 import pathlib
 
 import keras
 import matplotlib.figure
 
+import data
 from training import checkpoints
 
 
@@ -74,13 +74,13 @@ def _write_table(folder, table):
             if name not in columns:
                 columns.append(name)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".scores.csv", "w", newline="") as file:
+    with (data.whole_file(folder / "scores.csv") as temporary,
+          open(temporary, "w", newline="") as file):
         writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
         writer.writeheader()
         for label, scores in table.items():
             row = {name: f"{value:.6g}" for name, value in scores.items()}
             writer.writerow({"checkpoint": label} | row)
-    os.replace(folder / ".scores.csv", folder / "scores.csv")
     _plot(folder, table, columns)
 
 
@@ -98,8 +98,8 @@ def _plot(folder, table, columns):
             if name in table.get(label, {}):
                 axes.axhline(table[label][name], linestyle=style, color="gray")
         axes.grid(alpha=0.3)
-    figure.savefig(folder / ".scores.png", format="png")
-    os.replace(folder / ".scores.png", folder / "scores.png")
+    with data.whole_file(folder / "scores.png") as temporary:
+        figure.savefig(temporary)
 
 
 # ---- which checkpoint is the best
