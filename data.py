@@ -131,7 +131,7 @@ def save_grid(images, path, columns):
 # ---- one image file
 
 def read_image(path, image_shape, crop="center"):
-    """Reads an image file of any format that Pillow knows.
+    """Reads an image file of any format that Pillow knows, with at most 8 bits a channel.
 
     Args:
         path: of the file.
@@ -554,8 +554,9 @@ def _open_hdf5(path):
         raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
         reason = " ".join(str(error).split())  # HDF5's messages have several lines
-        raise ValueError("`data` must be a whole file of data.py. Make it again with: python "
-                         f"data.py. Received: data={path} ({reason})") from None
+        raise ValueError("`data` must be a whole file of data.py. Close programs that have it open "
+                         "for writing, or make it again with: python data.py. "
+                         f"Received: data={path} ({reason})") from None
 
 
 def attributes(args):

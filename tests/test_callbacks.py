@@ -333,6 +333,19 @@ def test_reconstructions_are_written_beside_their_originals(here, tiny, monkeypa
         assert np.unique(image).tolist() == [value]
 
 
+def test_reconstructions_use_no_random_numbers_of_the_training(toys, tiny):
+    args = tiny(g_dropout=0.5)
+    model = models.build_pretraining(args)
+    before = [seed.numpy().tolist() for seed in model.seeds]
+    callback = callbacks.DumpReconstructions(args, toys)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0)
+    assert before and before == [seed.numpy().tolist() for seed in model.seeds]
+    rows, columns = args.grid
+    assert Image.open(toys / "reconstructions.png").size == (64 * columns, 64 * rows)
+
+
 # ---- the animation
 
 def test_animation_is_written_once_all_batches_are_trained(here, tiny, monkeypatch):

@@ -315,6 +315,14 @@ def test_weights_that_do_not_fit_are_refused(here, even, changes):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("changes", [
+    {"batch_norm": "none"}, {"batch_norm": "generator"}, {"generator_extra_filters": ()}])
+def test_weights_of_a_network_with_more_layers_are_refused(here, changes):
+    model = models.build(constants.override(constants.Small, **changes))
+    with pytest.raises(ValueError, match="do not fit .*generator has|discriminator has"):
+        checkpoints.load_networks(model, "pretrained")
+
+
 @pytest.mark.parametrize("path", ["none.weights.h5", "."])
 def test_weights_that_do_not_exist_are_named(here, even, path):
     with pytest.raises(FileNotFoundError, match="`weights`.*weights.h5"):
@@ -536,7 +544,7 @@ def test_weights_of_a_run_that_samples_otherwise_are_refused(here, even):
     begin(even(name="first", beta_1=0.9), 2)
     weights = "runs/first/weights/000002.weights.h5"
     assert len(checkpoints.chosen_checkpoints(even(weights=weights))) == 1
-    for changes in ({"latent": "uniform"}, {"output_blur": True}, {"batch_norm": "both"}):
+    for changes in ({"latent": "uniform"}, {"output_blur": True}):
         with pytest.raises(ValueError, match=f"{next(iter(changes))}: .*first/args.json"):
             checkpoints.chosen_checkpoints(even(weights=weights, **changes))
 

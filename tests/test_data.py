@@ -127,7 +127,7 @@ def palette_image(color):
     (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "rgba.png", {}, (255, 255, 255)),
     (Image.new("LA", (8, 8), (0, 0)), "la.png", {}, (255, 255, 255)),
 ], ids=lambda value: value if isinstance(value, str) else "")
-def test_read_image_converts_every_pixel_format(here, image, name, options, expected):
+def test_read_image_converts_every_8_bit_format(here, image, name, options, expected):
     image.save(name, **options)
     assert (data.read_image(name, (8, 8, 3)) == expected).all()
     gray = round(np.dot(expected, (0.299, 0.587, 0.114)))

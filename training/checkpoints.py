@@ -30,10 +30,9 @@ MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_every", "generate_c
               "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
 MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile", "images"}
-# Constants that the images of a checkpoint depend on, beside its weights. Some are layers: Keras
-# loads a file that has weights of more layers than the model.
-SAMPLED_WITH = ("network", "latent", "image_shape", "generator_extra_filters", "upsampling",
-                "output_blur", "batch_norm", "g_leaky_slope", "g_dropout", "conditional")
+# Constants that the images of a checkpoint depend on, beside its weights.
+SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "output_blur", "g_leaky_slope",
+                "g_dropout", "conditional")
 # The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
@@ -270,6 +269,23 @@ def load_network(name, network, path):
         load_weights(network, legacy_file if legacy_file.exists() else file)
     else:
         load_weights(_holder(name, network), path)
+        _check_layers(name, network, path)
+
+
+def _check_layers(name, network, path):
+    """Raises ValueError if a checkpoint has more weights than the network: Keras ignores them."""
+    found = []
+
+    def visit(key, item):
+        if isinstance(item, h5py.Dataset) and "seed_generator" not in key:
+            found.append(key)
+
+    with h5py.File(path, "r") as file:
+        file[name].visititems(visit)
+    if len(found) != len(network.weights):
+        raise ValueError(f"The weights do not fit these constants: {name} has "
+                         f"{len(network.weights)} of them, the file {len(found)}. Use the "
+                         f"constants in the args.json of their run. Received: {path}")
 
 
 def _holder(name, network):
