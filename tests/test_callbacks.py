@@ -222,24 +222,6 @@ def test_term_that_no_batch_of_an_epoch_had_leaves_its_cell_empty(here, tiny, un
     assert (here / "loss.csv").read_text().splitlines()[1:] == ["2,1.5,", "4,3.5,3"]
 
 
-def test_loss_log_of_a_gan_equals_the_average_of_its_batches(here, even, unplotted):
-    """R1 is computed in each second batch."""
-    args = even(r1_weight=0.1, r1_every=2)
-    data.make(args)
-    for name, dump_every in ("single", 1), ("mean", 4):
-        (here / name).mkdir()
-        model = models.build(even(r1_weight=0.1, r1_every=2, dump_every=dump_every))
-        gan.fit(model.args, model, here / name, 4, [callbacks.LossLog])
-    singles = rows_of(here / "single/loss.csv")
-    mean, = rows_of(here / "mean/loss.csv")
-    assert [bool(row["r1"]) for row in singles] == [False, True, False, True]
-    assert list(mean)[1:4] == ["d_loss_real", "d_loss_fake", "g_loss"]
-    for name in mean:
-        if name != "batch":
-            values = [float(row[name]) for row in singles if row[name]]
-            assert float(mean[name]) == pytest.approx(np.mean(values), rel=1e-5)
-
-
 def test_loss_log_cuts_rows_beyond_the_batch_it_resumes_from(here, tiny):
     path = here / "loss.csv"
     train(Counter(), tiny(), 4, callbacks.LossLog(tiny(), here))
@@ -405,14 +387,6 @@ def test_tensorboard_gets_means_and_the_grid(here, tiny):
     assert [float(tf.make_ndarray(event.tensor_proto)) for event in losses] == [1.5, 3.5]
     width, height, png = events.Tensors("samples")[0].tensor_proto.string_val[:3]
     assert (width, height) == (b"16", b"8") and png.startswith(b"\x89PNG")
-
-
-def test_tensorboard_has_no_value_of_a_term_that_no_batch_of_the_epoch_had(here, tiny):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    train(Counter(), tiny(dump_every=2), 4, callbacks.TensorBoard(tiny(), here))
-    events = EventAccumulator(str(here / "tensorboard"), {"tensors": 0}).Reload()
-    assert [event.step for event in events.Tensors("rare")] == [4]
 
 
 # ---- a whole run

@@ -1,6 +1,5 @@
 """Tests of gan.py: training and resuming, generate, the data of a run, and the command line."""
 import contextlib
-import csv
 import os
 import pathlib
 import re
@@ -195,11 +194,6 @@ def test_pretraining_needs_a_number_of_batches(numbers, even):
         gan.pretrain_gen(even())
 
 
-def test_conditional_pretraining_has_inputs_of_all_classes(toys, tiny, untrained_fit):
-    gan.pretrain_gen(tiny(pretrain_batches=2, conditional=True))
-    assert untrained_fit == [(RUN / "pretrain", 2)]
-
-
 # ---- generate
 
 def test_generate_writes_images_a_grid_and_an_interpolation(untrained, tiny):
@@ -262,13 +256,6 @@ def test_generate_takes_the_checkpoint_or_the_weights_that_are_named(untrained, 
         gan.generate(tiny(checkpoint="3"))
 
 
-def test_another_seed_has_images_in_a_folder_of_their_own(untrained, tiny):
-    own = gan.generate(tiny(generate_count=1))
-    others = gan.generate(tiny(generate_count=1, seed=1))
-    assert (own.name, others.name) == ("000004", "000004-seed1")
-    assert (own / "00000.png").read_bytes() != (others / "00000.png").read_bytes()
-
-
 def test_images_of_each_class_are_in_a_folder_of_their_own(toys, tiny):
     args = tiny(conditional=True, generate_count=10)
     save_run(args, 2)
@@ -277,19 +264,6 @@ def test_images_of_each_class_are_in_a_folder_of_their_own(toys, tiny):
     assert names(folder / "green") == ["00002.png"]
     gan.generate(constants.override(args, generate_class="blue", generate_count=3))
     assert {"00000.png", "00001.png", "00002.png"} <= set(names(folder / "blue"))
-
-
-@pytest.mark.parametrize("changes, error", [
-    ({"beta_1": 0.9}, ValueError), ({"name": "none"}, FileNotFoundError)])
-def test_generate_of_another_run_is_refused(numbers, even, changes, error):
-    save_run(even(), 2)
-    with pytest.raises(error, match=next(iter(changes))):
-        gan.generate(even(**changes))
-
-
-def test_evaluate_scores_what_generate_samples(tiny, monkeypatch):
-    monkeypatch.setattr(scores, "evaluate", lambda *arguments: arguments)
-    assert gan.evaluate(tiny) == (tiny, gan.generate_images)
 
 
 # ---- verbs
@@ -689,23 +663,3 @@ def test_photos_of_any_size_are_translated(here):
     assert labels is None
     assert np.array_equal(photos, data.photos(args, 4))
     assert np.array_equal(images, data.denormalize(sampler.sample(photos)))
-
-
-@pytest.mark.slow
-def test_toy_scenes_are_translated_and_compared_with_the_truth(here):
-    """The preset needs nothing but itself: no images, and no download."""
-    args = constants.override(
-        constants.Cartoon64, **SCENES, pretrain_batches=2, evaluate_count=12,
-        content_weight=1.0, content_features="random")
-    gan.main(args, ["pretrain_gen", "train_gan", "evaluate"])
-    run = pathlib.Path("runs/cartoon64")
-    with open(run / "loss.csv", newline="") as file:
-        row, = csv.DictReader(file)
-    assert row["batch"] == "2" and float(row["content_distance"]) > 0
-    found = scores.read_scores(run)
-    names = ["flat_12", "edges_12", "error_truth_12", "edge_correlation_12"]
-    assert list(found["photos"])[-4:] == names
-    # After two batches G still returns the photos, as it began with them.
-    for name in names[1:]:
-        assert found["000002"][name] == pytest.approx(found["photos"][name], rel=0.2)
-    assert found["photos"]["flat_12"] < found["real"]["flat_12"]

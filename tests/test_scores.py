@@ -315,13 +315,6 @@ def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny
     assert list(table.read_scores(here)) == labels
 
 
-def test_scores_are_plotted_in_three_columns(here):
-    names = ["fd", "kid", "recall", "precision"]
-    table.write_scores(here, {"real": dict.fromkeys(names, 1.0),
-                              "000100": dict.fromkeys(names, 2.0)})
-    assert Image.open("scores.png").size == (800, 2 * 176)
-
-
 # ---- the best checkpoint
 
 def test_best_checkpoint_has_the_lowest_kid_of_these_features(run, scored):

@@ -192,13 +192,6 @@ def test_swaps_have_a_random_stream_of_their_own(run, monkeypatch):
     assert (of_swap != of_order).any()
 
 
-def test_without_swap_every_nothing_is_replaced(tiny):
-    callback = swap.SwapCheckpoints(tiny(), None)
-    callback.on_train_begin()
-    callback.on_epoch_begin(0)
-    assert callback.current == []
-
-
 def test_swaps_on_several_machines_are_refused(tiny, monkeypatch):
     cluster = types.SimpleNamespace(cluster_resolver=tf)
     monkeypatch.setattr(swap.devices, "strategy", lambda: cluster)

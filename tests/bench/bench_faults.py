@@ -6,13 +6,11 @@ A run of narrow networks, pretraining and training, with swaps, a replay buffer 
 killed (SIGKILL) or stopped (SIGINT, SIGTERM) at a random moment: while it starts, within a batch, a
 grid, a checkpoint. The same command starts it again, until that happened `kills` times. Then it may
 finish. All that its last checkpoint holds, and its last grid, must equal, to the last bit, those of
-a run that nobody stopped. The same is done `wide` times with the default networks, and a fifth as
-often with data.py, which begins anew each time.
+a run that nobody stopped. The same is done `wide` times with the default networks.
 """
 import os
 import pathlib
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +22,7 @@ sys.path[1:1] = [str(ROOT), str(ROOT / "tests")]
 
 import compare_runs  # noqa: E402
 from conftest import TINY, arguments  # noqa: E402
-from PIL import Image  # noqa: E402
 
-from models.toys import faces  # noqa: E402
 from training import checkpoints  # noqa: E402
 
 WHILE_STARTING = 0.2  # share of the kills that happen before the first batch
@@ -105,29 +101,6 @@ def stop_training(name, preset, changes, kills, chance):
     return done, different
 
 
-def stop_data(kills, chance):
-    """Stops data.py again and again.
-
-    Returns:
-        What is different in the dataset in the end.
-    """
-    for label in "ab":
-        os.makedirs(f"faces/{label}")
-        for index, image in enumerate(faces.sample(2000, ord(label))[0]):
-            Image.fromarray(image).save(f"faces/{label}/{index}.png")
-    seconds = finish("data.py", "images=faces", "data=whole/data.hdf5")
-    done = 0
-    while done < kills:
-        number = chance.choice(SIGNALS)
-        moment = chance.uniform(0, seconds)
-        if stop(number, moment, "data.py", "images=faces", "data=stopped/data.hdf5"):
-            done += 1
-        else:
-            shutil.rmtree("stopped")  # it was finished: once more
-    finish("data.py", "images=faces", "data=stopped/data.hdf5")
-    return compare_runs.differences("whole/data.hdf5", "stopped/data.hdf5")
-
-
 def main(kills=50, wide=5, seed=0):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     chance = random.Random(seed)
@@ -137,10 +110,6 @@ def main(kills=50, wide=5, seed=0):
     is_equal = True
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        different = stop_data(-(-kills // 5), chance)
-        is_equal &= not different
-        print(f"data.py, {-(-kills // 5)} stops: different from one that was not stopped: "
-              f"{different or 'nothing'}", flush=True)
         for name, preset, changes, count in runs:
             done, different = stop_training(name, preset, changes, count, chance)
             is_equal &= not different and done == count

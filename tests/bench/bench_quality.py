@@ -4,11 +4,9 @@
     python tests/bench/bench_quality.py long data=data.hdf5 features=squeezenet.keras
     python tests/bench/bench_quality.py study data=data.hdf5 features=squeezenet.keras
     python tests/bench/bench_quality.py toys
-    python tests/bench/bench_quality.py peers data=data.hdf5 features=squeezenet.keras
 
 On two cores `tips` takes two hours, a run of `long` or `study` 20 minutes; `study` changes today's
-recipe, where `tips` begins with none of the tips; `toys` counts modes, on toy faces; `peers` has
-wide networks, which take hours.
+recipe, where `tips` begins with none of the tips; `toys` counts modes, on toy faces.
 
 Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped
 continues, and one that is complete only prints the table; table.csv has the scores of each seed.
@@ -186,19 +184,13 @@ STUDY = {
     "batches of 16": (2, SMALLER_BATCHES),
     "batches of 16, output blur": (1, SMALLER_BATCHES | {"output_blur": True}),
 }
-# The names of presets.
-PEERS = {"Args": (1, {}), "Original": (1, {}), "KerasExample": (1, {}),
-         "PyTorchExample": (1, {})}
 # {table: (recipes, preset, constants of all its runs)}
 TABLES = {
     "tips": (TIPS, "Args", QUARTER),
     "long": (LONG, "Args", LONG_TRAINING),
     "study": (STUDY, "Args", STUDY_TRAINING),
     "toys": (TOYS, "ToyFaces", TOYS_TRAINING),
-    "peers": (PEERS, None, {"batches": 2000, "dump_every": 250, "keep_every": 250}),
 }
-# Wide networks use all cores themselves.
-ONE_CORE_EACH = ("tips", "long", "study", "toys")
 EVALUATE_COUNT = {"classifier": 10000}
 SHOWN = ("fd", "kid", "precision", "recall", "density", "coverage", "checkerboard", "modes", "kl")
 
@@ -225,7 +217,7 @@ def runs_of(table, options):
             values["evaluate_count"] = EVALUATE_COUNT.get(values.get("features"), 3000)
             if "weights" in values:
                 values["weights"] = values["weights"].format(seed=seed, batches=values["batches"])
-            command = [preset or recipe, *arguments(values)]
+            command = [preset, *arguments(values)]
             args, _ = constants.parse(command)
             runs.append((recipe, args, command))
     return sorted(runs, key=lambda run: run[1].seed)
@@ -258,15 +250,12 @@ def train(command, cores):
     return done
 
 
-def train_all(table, runs):
+def train_all(runs):
     """Trains the runs that are not complete, and reports those that fail."""
     available = sorted(os.sched_getaffinity(0))
     cores = queue.Queue()
-    if table in ONE_CORE_EACH:
-        for core in available:
-            cores.put({core})
-    else:
-        cores.put(set(available))
+    for core in available:
+        cores.put({core})
     with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
         started = []
         for _, args, command in runs:
@@ -340,7 +329,7 @@ def main(table, options):
     for _, args, _ in runs:
         if not os.path.exists(args.data):
             data.make(args)
-    train_all(table, runs)
+    train_all(runs)
     found = score_all(runs)
     if not found:
         sys.exit("No run is complete.")

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import h5py
 import pytest
 from conftest import ROOT, TINY, arguments
 from PIL import Image
@@ -48,30 +47,6 @@ def test_files_and_folders_of_any_name_are_read(here):
     save_faces(here / folders[2], *(f"{index}.png" for index in range(9)))
     data.make(override(args, images=f"{folders[2]}/*"))
     assert data.attributes(args)["images"] == "\\udcff/*"
-
-
-def test_labels_of_any_name_are_stored(here):
-    names = ["hair ü", "two\nlines", os.fsdecode(b"\xff")]
-    for index, name in enumerate(names):
-        (here / name).mkdir()
-        Image.new("RGB", (64, 64), (index, 0, 0)).save(os.path.join(name, "a.png"))
-    args = override(Args, images="**/*.png", batch_size=1, test_fraction=0.0)
-    data.make(args)
-    labels, found = data.labels(args)
-    assert found == ["hair ü", "two\nlines", "\\udcff"]
-    assert [image[0, 0, 0] for image in data.open_images(args)[:]] == labels.tolist()
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_names_are_printed_whatever_the_encoding_of_the_terminal(here, encoding):
-    save_faces(here / "in ü", "a.png", "b.png")
-    with open(os.fsencode("in ü/") + b"\xff.png", "w"):
-        pass
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    made = start("data.py", "images=in ü", "batch_size=1", env=environment)
-    printed, _ = made.communicate(timeout=60)
-    assert made.returncode == 0, printed
-    assert "\\udcff.png: not an image" in printed
 
 
 # ---- damaged images
@@ -133,62 +108,6 @@ def test_a_truncated_dataset_is_refused_when_it_is_opened(here, dataset):
             data.open_images(args)
 
 
-def test_a_damaged_dataset_is_made_anew(here, dataset):
-    args, content = dataset
-    (here / "data.hdf5").write_bytes(content[:len(content) // 2])
-    data.make(args)
-    assert (here / "data.hdf5").read_bytes() == content
-
-
-def test_damaged_datasets_are_read_or_refused_with_their_name(here, dataset):
-    args, content = dataset
-    refused = 0
-    for number in range(150):
-        (here / "data.hdf5").write_bytes(mutated(content, random.Random(number)))
-        try:
-            data.fingerprint(args)
-            images, _ = next(data.iterate(args, labels=True))
-            assert images.shape == (8, 8, 8, 3)
-        except ValueError as error:
-            assert "data.hdf5" in str(error) and "\n" not in str(error)
-            refused += 1
-    assert 20 < refused < 150
-
-
-def test_an_image_that_cannot_be_read_is_a_clear_error(here, dataset):
-    args, content = dataset
-    with h5py.File("data.hdf5") as file:
-        last = max(file["faces"].id.get_chunk_info(row).byte_offset for row in range(24))
-        address = last.to_bytes(8, "little")
-    assert content.count(address) == 1
-    moved = content.replace(address, (10 ** 9).to_bytes(8, "little"))
-    (here / "data.hdf5").write_bytes(moved)
-    with pytest.raises(ValueError, match="`data`.*Received: data=data.hdf5"):
-        data.iterate(args)
-
-
-def test_a_dataset_that_another_program_has_open_is_read(here, dataset):
-    args, _ = dataset
-    keep_open = "import h5py; file = h5py.File('data.hdf5', 'r+'); print(); input()"
-    environment = {name: value for name, value in os.environ.items()
-                   if name != "HDF5_USE_FILE_LOCKING"}
-    with subprocess.Popen([sys.executable, "-c", keep_open], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, env=environment) as other:
-        other.stdout.readline()
-        assert len(data.open_images(args)[:]) == 24
-        other.stdin.close()
-
-
-def test_a_dataset_that_may_not_be_read_is_called_so(here, dataset, monkeypatch):
-    def refuse(path, mode):
-        raise PermissionError(13, "Unable to open file\nin many\nlines")
-
-    monkeypatch.setattr(data.h5py, "File", refuse)
-    with pytest.raises(PermissionError) as raised:
-        data.open_images(dataset[0])
-    assert str(raised.value) == "[Errno 13] Permission denied: 'data.hdf5'"
-
-
 # ---- processes that are killed, and several at a time
 
 def start_and_wait_for_its_file(folder):
@@ -235,16 +154,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(here, monkeypatch):
         data.make(override(ToyFaces, dataset_size=10))
     assert str(raised.value) == "[Errno 28] No space left on device: 'toyfaces.hdf5'"
     assert os.listdir() == []
-
-
-@pytest.mark.slow
-def test_a_full_disk_leaves_no_part_of_a_dataset(here):
-    with small_disk(here / "disk", 34):
-        full = start("data.py", "ToyFaces", "data=disk/toys.hdf5", "dataset_size=500")
-        printed, _ = full.communicate(timeout=120)
-        assert full.returncode == 1, printed
-        assert printed.strip() == "data.py: [Errno 28] No space left on device: 'disk/toys.hdf5'"
-        assert os.listdir("disk") == []
 
 
 @pytest.mark.slow

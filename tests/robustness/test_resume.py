@@ -10,7 +10,6 @@ from compare_runs import combination, differences, differences_of_resumed
 from conftest import ROOT, TINY, arguments
 
 import args as constants
-import data
 import gan
 
 
@@ -70,15 +69,3 @@ def test_cartoon_resumes_bit_for_bit(here):
         discriminator_filters=(4, 4), dataset_size=40, batch_size=4, dump_every=2, grid=(2, 2),
         pretrain_batches=2, content_weight=1.0, content_features="random")
     assert differences_of_resumed(args) == []
-
-
-@pytest.mark.slow
-def test_same_seed_gives_the_same_losses_and_another_seed_others(here, tiny):
-    losses = []
-    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
-        args = tiny(name=name, seed=seed, data=f"{seed}.hdf5")
-        data.make(args)
-        gan.train_gan(args)
-        losses.append((here / f"runs/{name}/loss.csv").read_text())
-    one, same, other = losses
-    assert one == same != other
