@@ -39,6 +39,9 @@ LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 # weights=pretrained: the networks of `Small` [notebooks/faces.ipynb].
 PRETRAINED = pathlib.Path(models.__file__).parent / "pretrained.weights.h5"
 
+ADVICE_ON_WEIGHTS = ("Use the constants they were trained with: those of Small for pretrained, else "
+                     "those in the args.json of their run.")
+
 # Options of layers that Keras 3.6 does not have, of batch norm, convolutions and initializers.
 NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
                  "input_axes", "output_axes")
@@ -283,9 +286,8 @@ def _check_layers(name, network, path):
     with h5py.File(path, "r") as file:
         file[name].visititems(visit)
     if len(found) != len(network.weights):
-        raise ValueError(f"The weights do not fit these constants: {name} has "
-                         f"{len(network.weights)} of them, the file {len(found)}. Use the "
-                         f"constants in the args.json of their run. Received: {path}")
+        raise ValueError(f"The weights do not fit these constants. {ADVICE_ON_WEIGHTS} Received: "
+                         f"{path}. {name} has {len(network.weights)} arrays, the file {len(found)}")
 
 
 def _holder(name, network):
@@ -325,10 +327,8 @@ def load_weights(model, path):
         model.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a damaged file
         reason = " ".join(str(error).split())[:200]  # Keras' messages contain arrays
-        raise ValueError("The weights do not fit these constants, or are damaged. Use the "
-                         "constants they were trained with: those of Small for pretrained, else "
-                         "those in the args.json of their run. "
-                         f"Received: {path}. {reason}") from None
+        raise ValueError("The weights do not fit these constants, or are damaged. "
+                         f"{ADVICE_ON_WEIGHTS} Received: {path}. {reason}") from None
 
 
 def has_average(path):
