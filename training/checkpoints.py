@@ -39,8 +39,8 @@ LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 # weights=pretrained: the networks of `Small` [notebooks/faces.ipynb].
 PRETRAINED = pathlib.Path(models.__file__).parent / "pretrained.weights.h5"
 
-ADVICE_ON_WEIGHTS = ("Use the constants they were trained with: those of Small for pretrained, else "
-                     "those in the args.json of their run.")
+ADVICE_ON_WEIGHTS = ("Use the constants they were trained with: those of Small for pretrained, "
+                     "else those in the args.json of their run.")
 
 # Options of layers that Keras 3.6 does not have, of batch norm, convolutions and initializers.
 NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
