@@ -222,7 +222,8 @@ def _to_bytes(image, channels):
 def make(args):
     """Writes the HDF5 file `data` with the images that `images` names, and `photos` if set.
 
-    The file appears completely or not at all; an older one stays until then.
+    The file appears completely or not at all; an older one stays until then. A process that is
+    killed leaves its temporary file, `data`.*.tmp, which may be removed.
 
     Returns:
         The path of the file, `args.data`.
