@@ -108,6 +108,28 @@ def test_a_truncated_dataset_is_refused_when_it_is_opened(here, dataset):
             data.open_images(args)
 
 
+def test_a_dataset_that_another_program_has_open_is_read(here, dataset):
+    args, _ = dataset
+    keep_open = "import h5py; file = h5py.File('data.hdf5', 'r+'); print(); input()"
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "HDF5_USE_FILE_LOCKING"}
+    with subprocess.Popen([sys.executable, "-c", keep_open], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, env=environment) as other:
+        other.stdout.readline()
+        assert len(data.open_images(args)[:]) == 24
+        other.stdin.close()
+
+
+def test_a_dataset_that_may_not_be_read_is_called_so(here, dataset, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(13, "Unable to open file\nin many\nlines")
+
+    monkeypatch.setattr(data.h5py, "File", refuse)
+    with pytest.raises(PermissionError) as raised:
+        data.open_images(dataset[0])
+    assert str(raised.value) == "[Errno 13] Permission denied: 'data.hdf5'"
+
+
 # ---- processes that are killed, and several at a time
 
 def start_and_wait_for_its_file(folder):
@@ -154,6 +176,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(here, monkeypatch):
         data.make(override(ToyFaces, dataset_size=10))
     assert str(raised.value) == "[Errno 28] No space left on device: 'toyfaces.hdf5'"
     assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_part_of_a_dataset(here):
+    with small_disk(here / "disk", 34):
+        full = start("data.py", "ToyFaces", "data=disk/toys.hdf5", "dataset_size=500")
+        printed, _ = full.communicate(timeout=120)
+        assert full.returncode == 1, printed
+        assert printed.strip() == "data.py: [Errno 28] No space left on device: 'disk/toys.hdf5'"
+        assert os.listdir("disk") == []
 
 
 @pytest.mark.slow
