@@ -13,7 +13,7 @@ import args as constants
 import data
 import models
 from models import features
-from training import checkpoints, scores
+from training import callbacks, checkpoints, scores
 from training.scores import drawing, evaluation, metrics, real, table, truths
 
 RUN = pathlib.Path("runs/toyfaces")
@@ -309,7 +309,7 @@ def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny
     labels = ["real", "000100", "000100-seed1", "runs-other-000200"]
     later = ["000200", "000200-seed1"]
     table.write_scores(here, {label: {"fd_3k": 1.0} for label in labels + later})
-    callback = scores.RemoveLaterScores(tiny(), here)
+    callback = callbacks.RemoveLaterScores(tiny(), here)
     callback.set_model(types.SimpleNamespace(batch=keras.Variable(100, dtype="int64")))
     callback.on_train_begin()
     assert list(table.read_scores(here)) == labels
@@ -328,6 +328,7 @@ def test_best_checkpoint_has_the_lowest_kid_of_these_features(run, scored):
 
     assert name_of() == "000008.weights.h5"
     assert name_of(checkpoint="4") == "000004.weights.h5"
+    assert name_of(checkpoint="4", seed=1) == "000004.weights.h5"
     assert name_of(checkpoint="best") == "000006.weights.h5"
     assert name_of(checkpoint="best", features="other.keras") == "000004.weights.h5"
     for changes in ({"checkpoint": "5"}, {"checkpoint": "best", "evaluate_count": 30}):

@@ -56,7 +56,7 @@ def run_folder(args):
     Raises:
         ValueError: if `name` is not the name of a single folder.
     """
-    if not data.is_folder_name(args.name):
+    if args.name in ("", "..") or pathlib.Path(args.name).name != args.name:
         raise ValueError("`name` must be the name of a single folder, which will be in runs. "
                          f"Received: name={args.name!r}")
     return pathlib.Path("runs") / args.name
@@ -424,9 +424,9 @@ def checkpoint_of_batch(args, found):
     Raises:
         FileNotFoundError: if there is none.
     """
-    for checkpoint in found:
-        if label_of(args, checkpoint) == args.checkpoint.zfill(6):
-            return checkpoint
+    path = run_folder(args) / "weights" / f"{args.checkpoint.zfill(6)}.weights.h5"
+    if path in found:
+        return path
     names = ", ".join(checkpoint.name for checkpoint in found)
     raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
                             f"exists: {names}. Received: checkpoint={args.checkpoint}")

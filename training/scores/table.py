@@ -8,7 +8,6 @@ import csv
 import math
 import pathlib
 
-import keras
 import matplotlib.figure
 
 import data
@@ -45,29 +44,11 @@ def write_scores(folder, rows):
     table = read_scores(folder)
     for label, scores in rows.items():
         table[label] = table.get(label, {}) | scores
-    _write_table(folder, table)
+    write_table(folder, table)
 
 
-class RemoveLaterScores(keras.callbacks.Callback):
-    """A callback that removes the scores of checkpoints whose batches will be trained again."""
-
-    def __init__(self, args, folder):
-        super().__init__()
-        self.folder = folder
-
-    def on_train_begin(self, logs=None):
-        batch = int(self.model.batch.numpy())
-        table = read_scores(self.folder)
-        kept = {}
-        for label, scores in table.items():
-            own_batch = label.split("-seed")[0]
-            if not own_batch.isdigit() or int(own_batch) <= batch:
-                kept[label] = scores
-        if len(kept) < len(table):
-            _write_table(self.folder, kept)
-
-
-def _write_table(folder, table):
+def write_table(folder, table):
+    """Writes {row: {column: value}} as scores.csv in `folder`, a Path, and plots scores.png."""
     columns = []
     for scores in table.values():
         for name in scores:
@@ -128,8 +109,9 @@ def best_checkpoint(args, found):
             kids[checkpoint] = scores[name]
     if not kids:
         raise FileNotFoundError(
-            "`checkpoint=best` needs scores: run evaluate first, with the same `features` and "
-            f"`evaluate_count`. Received: checkpoint=best, {run}/scores.csv without {name}")
+            "`checkpoint=best` needs scores: run evaluate first, with the same `features`, "
+            "`evaluate_count` and `seed`. Received: checkpoint=best, "
+            f"seed={args.seed}, {run}/scores.csv without {name}")
     return min(kids, key=kids.get)
 
 
