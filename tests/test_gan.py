@@ -292,6 +292,13 @@ def test_verbs_run_in_the_order_given(numbers, even, called, verbs, pretrain_bat
     assert called == expected
 
 
+def test_training_that_starts_from_weights_is_not_pretrained(numbers, even, called):
+    other = save_run(even(name="other"), 2)
+    weights = str(checkpoints.checkpoint_path(other, 2))
+    gan.main(even(pretrain_batches=5, weights=weights))
+    assert called == ["train_gan"]
+
+
 def test_data_is_made_for_the_training_only(here, even, called):
     with pytest.raises(FileNotFoundError, match="name=even"):
         gan.main(even(), ["generate"])

@@ -14,8 +14,8 @@ def prepare(args, verbs=()):
 
     Args:
         args: the constants, a class of args.py.
-        verbs: names of functions of gan.py. The default is to pretrain, if `pretrain_batches` > 0,
-            and train.
+        verbs: names of functions of gan.py. The default is to train, after pretraining if
+            `pretrain_batches` > 0 and there are no `weights` to start from.
 
     Returns:
         (args, verbs) to run.
@@ -33,7 +33,8 @@ def prepare(args, verbs=()):
     for warning in constants.warnings(args):
         print(warning)
     if not verbs:
-        verbs = ["pretrain_gen", "train_gan"] if args.pretrain_batches else ["train_gan"]
+        pretrains = args.pretrain_batches and not args.weights
+        verbs = ["pretrain_gen", "train_gan"] if pretrains else ["train_gan"]
     if trains:
         run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
