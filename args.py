@@ -112,7 +112,7 @@ class Cartoon(Args):
     """
     network = "cartoon"
     generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
-    u_net = False  # G with skip connections, which changes the photo; spectral_norm fits it
+    u_net = False  # G is a U-Net that begins with the photo itself; use it with spectral_norm
     adversarial_weight = 1.0  # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
     content_weight = 10.0  # keeps what the photo shows [Chen 2018 s3.2.2]
     content_features = "vgg19"  # [Chen 2018], a download; random; vgg19:layer; file.keras:layer
@@ -415,9 +415,9 @@ IGNORED = {
         "output_blur", "batch_norm", "kernel_initializer", "g_dropout", "d_dropout",
         "minibatch_kernels", "spectral_norm", "d_features", "flip", "augment")),
     "cartoon": (Cartoon, (
-        "conditional", "generator_extra_filters", "downsampling", "output_blur", "batch_norm",
-        "g_dropout", "minibatch_kernels", "d_features", "d_updates", "warmup_batches",
-        "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
+        "conditional", "latent", "latent_dim", "generator_extra_filters", "downsampling",
+        "output_blur", "batch_norm", "g_dropout", "minibatch_kernels", "d_features", "d_updates",
+        "warmup_batches", "replay_size", "feature_matching", "gradient_penalty", "r1_weight")),
 }
 
 
@@ -471,7 +471,7 @@ INCOMPATIBLE = (
     (("swap_for", "dump_every"), lambda a: a.swap_every and not 0 < a.swap_for < a.dump_every,
      "a swap ends before its epoch does", "Set swap_for to at least 1 and below dump_every"),
     (("g_step_moves_d", "d_updates"), lambda a: a.g_step_moves_d and a.d_updates != "apart",
-     "the original has both or neither", "Set d_updates=apart"),
+     "only the step with two updates of D can train D in G's update", "Set d_updates=apart"),
     (("d_features", "d_updates"), lambda a: a.d_features and a.d_updates != "joint",
      "only the joint update trains what judges these features", "Set d_updates=joint"),
     (("d_features", "warmup_batches"), lambda a: a.d_features and a.warmup_batches,
@@ -546,7 +546,7 @@ def check(args):
 
 
 def _check_stages(args):
-    """Checks that G's stages, each of which doubles rows and columns, end at `image_shape`."""
+    """Checks that G's stages, which double rows and columns, end at `image_shape`."""
     filters = args.generator_filters
     if not filters or not args.discriminator_filters:
         raise ValueError("`generator_filters` and `discriminator_filters` need at least one value. "
@@ -555,17 +555,19 @@ def _check_stages(args):
     if args.network == "even":
         return  # dense layers, of any number
     rows, columns, _ = args.image_shape
-    # The first stage of a CartoonGAN keeps the size.
-    stages = len(filters) - 1 if args.network == "cartoon" else len(filters)
+    same_size = 1 if args.network == "cartoon" else 0  # its first stage keeps the size
+    stages = len(filters) - same_size
     if rows % 2 ** stages == 0 and columns % 2 ** stages == 0:
         return
-    fitting = filters
-    while fitting and (rows % 2 ** len(fitting) or columns % 2 ** len(fitting)):
-        fitting = fitting[1:]
-    hint = f", such as generator_filters={fitting}" if fitting else ""
+    fitting_stages = stages
+    while rows % 2 ** fitting_stages or columns % 2 ** fitting_stages:
+        fitting_stages -= 1
+    hint = ""
+    if fitting_stages:
+        hint = f", such as generator_filters={filters[stages - fitting_stages:]}"
     raise ValueError(
-        f"`generator_filters` has {len(filters)} values, each of which doubles rows and columns, "
-        f"so those of `image_shape` must be multiples of {2 ** stages}. Use fewer filters{hint}, "
+        f"`generator_filters` has {stages} stages that double rows and columns, so those of "
+        f"`image_shape` must be multiples of {2 ** stages}. Use fewer filters{hint}, "
         f"or another size. Received: image_shape={args.image_shape}, generator_filters={filters}")
 
 
