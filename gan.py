@@ -40,7 +40,7 @@ CALLBACKS = (
     callbacks.LossLog,
     callbacks.DumpSamples,
     callbacks.TensorBoard,
-    scores.RemoveLaterScores,
+    callbacks.RemoveLaterScores,
     callbacks.SaveCheckpoint,
     callbacks.SaveGenerator,
     callbacks.SamplesAnimation,
@@ -118,7 +118,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
     if start >= batches:
         print(f"{folder} has already been trained on all {batches} batches.{hint}")
         return
-    print(f"{folder}: batch {start + 1} to {batches}")
+    print(f"{folder}: batch {start + 1} to {batches}, on {devices.description()}")
     epochs = callbacks.Epochs(args, batches)
     all_callbacks = [callback(args, folder) for callback in callback_classes]
     all_callbacks += [epochs, callbacks.Progress(batches)]
@@ -279,7 +279,7 @@ def run_verbs(args, verbs):
 
 
 def main(args, verbs=()):
-    """Runs the verbs in order. The default is to pretrain, if `pretrain_batches` > 0, and train."""
+    """Runs the verbs in order. Without any it trains, see `preparation.prepare`."""
     run_verbs(*preparation.prepare(args, verbs))
 
 

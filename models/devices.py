@@ -43,6 +43,15 @@ def count():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def description():
+    """Returns what trains: "the CPU", "1 GPU", "2 GPUs" or, on machines without a GPU, "2 CPUs"."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    number = strategy().num_replicas_in_sync
+    if number > 1:
+        return f"{number} {kind}s"
+    return "1 GPU" if kind == "GPU" else "the CPU"
+
+
 def machine():
     """Returns the index of this machine. Machine 0 is the chief, which alone writes the run."""
     resolver = strategy().cluster_resolver
