@@ -48,17 +48,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # se
 SLICE = 64                # images to convert at a time: they are in memory together [guess]
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
-PHOTO_STREAM = (1, 1, 1)  # added to the seed of the photos' order, which differs from the images'
+PHOTO_STREAM = (1, 1, 1)  # behind the seed: the photos' order differs from the images'
 TILES_OF_SCENE = 2        # a scene is so many times a tile wide: outlines have two pixels
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
-
-# What to do with common files that Pillow does not read.
-CONVERT = "convert it to JPEG or PNG first"
-UNPACK = "unpack it first"
-ADVICE = {".heic": CONVERT, ".heif": CONVERT, ".jxl": CONVERT, ".tif": CONVERT, ".tiff": CONVERT,
-          ".zip": UNPACK, ".tar": UNPACK, ".gz": UNPACK, ".tgz": UNPACK, ".rar": UNPACK,
-          ".7z": UNPACK}
-SPLITS = ("train", "test", "val", "valid", "validation")  # folders that are seldom classes
 
 
 # ---- bytes and floats
@@ -324,11 +316,6 @@ def _hash(file):
 
 # ---- sources of images: each function writes the datasets of an HDF5 file
 
-def is_folder_name(name):
-    """Returns whether `name` names a single folder, rather than a path that leads elsewhere."""
-    return name not in ("", ".", "..") and os.path.basename(name) == name
-
-
 def find_files(pattern):
     """Returns the sorted paths of the files below a folder, or of those that match a glob.
 
@@ -366,11 +353,6 @@ def _write_files(args, file):
     folders = [os.path.basename(os.path.dirname(os.path.abspath(path))) for path in paths]
     names, labels = np.unique(folders, return_inverse=True)
     _write_shuffled(args, file, "faces", paths, _reader(args, paths), labels, names)
-    if "label_names" in file:
-        splits = [name for name in SPLITS if _encode(name) in file["label_names"][:]]
-        if splits:
-            print(f"The labels are the names of the innermost folders, such as {splits[0]}. For "
-                  f"classes use {splits[0]}/class rather than class/{splits[0]}.")
 
 
 def _reader(args, paths):
@@ -452,8 +434,7 @@ def _read_in_threads(items, read, order):
 def _explain(path, error):
     """Returns why a file cannot be used, given what Pillow raised for it."""
     if isinstance(error, Image.UnidentifiedImageError):
-        ending = os.path.splitext(path)[1].lower()
-        return ADVICE.get(ending, "not an image")
+        return "not an image that Pillow reads: convert or unpack it first"
     return f"{type(error).__name__}: {error}"
 
 

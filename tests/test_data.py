@@ -168,12 +168,6 @@ def test_find_files_searches_folders_and_globs(here, monkeypatch):
     assert data.find_files("~/in/*.png") == [f"{here}/in/b.png"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "a/b", "/a"])
-def test_is_folder_name_rejects_paths(name):
-    assert not data.is_folder_name(name)
-    assert data.is_folder_name("hair ü")
-
-
 # ---- images -> HDF5
 
 def test_make_writes_every_image_in_an_order_that_follows_from_the_seed(here):
@@ -251,17 +245,6 @@ def test_exact_duplicates_are_dropped_and_counted(here, capsys):
         assert labels_of[image.tobytes()] == names[label]
 
 
-def test_labels_of_splits_are_reported(here, capsys):
-    for path in "in/cat/train", "in/cat/test", "good/train/cat", "good/train/dog":
-        save_noise(f"{path}/a.png")
-    data.make(small_args())
-    assert data.labels(small_args())[1] == ["test", "train"]
-    assert "train/class rather than class/train" in capsys.readouterr().out
-    data.make(small_args(images="good"))
-    assert data.labels(small_args())[1] == ["cat", "dog"]
-    assert "class" not in capsys.readouterr().out
-
-
 def test_dataset_size_counts_images_rather_than_files(here, capsys):
     for index in range(20):
         save_noise(f"in/{index}.png")
@@ -275,8 +258,8 @@ def test_dataset_size_counts_images_rather_than_files(here, capsys):
 
 
 def test_unreadable_files_are_skipped_with_the_reason(here, capsys, monkeypatch):
-    reasons = {"note.txt": "not an image", "photo.heic": "convert it", "many.zip": "unpack it",
-               "float.tiff": "8 bits", "16-bits.png": "8 bits", "unknown.tiff": "convert it",
+    reasons = {"note.txt": "not an image", "many.zip": "convert or unpack it",
+               "float.tiff": "8 bits", "16-bits.png": "8 bits", "unknown.tiff": "not an image",
                "truncated.png": "", "panorama.png": "smaller"}
     save_noise("in/good.png")
     save_noise("in/truncated.png", (30, 30))
@@ -284,12 +267,12 @@ def test_unreadable_files_are_skipped_with_the_reason(here, capsys, monkeypatch)
     Image.new("RGB", (1000, 10)).save("in/panorama.png")
     Image.fromarray(np.zeros((8, 8), "float32")).save("in/float.tiff")
     Image.fromarray(np.zeros((8, 8), "uint16")).save("in/16-bits.png")
-    for name in "note.txt", "photo.heic", "many.zip", "unknown.tiff":
+    for name in "note.txt", "many.zip", "unknown.tiff":
         pathlib.Path("in", name).write_text("no image")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9999)
     data.make(small_args())
     printed = capsys.readouterr().out
-    assert "1 images kept, 0 exact duplicates dropped, 8 files skipped" in printed
+    assert "1 images kept, 0 exact duplicates dropped, 7 files skipped" in printed
     for name, reason in reasons.items():
         line, = [line for line in printed.splitlines() if line.startswith(f"skipped in/{name}: ")]
         assert reason in line
@@ -710,7 +693,7 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
         assert (translated == 255 - original).all()
     printed = capsys.readouterr().out
     assert "skipped mine/corrupt.png: not an image" in printed
-    assert "skipped mine/phone.heic: convert it" in printed
+    assert "skipped mine/phone.heic: not an image" in printed
     assert "3 images of mine" in printed
 
 
