@@ -181,8 +181,11 @@ def _optimizer(args, kind, learning_rate, beta_1, clip_norm=0.0):
 
     from models import devices
 
-    # `devices.apply` divides the gradients by this number before each device's optimizer clips.
-    clip_norm = clip_norm / devices.count() or None
+    if clip_norm:
+        # `devices.apply` divides the gradients by this number before each device's optimizer clips.
+        clip_norm /= devices.count()
+    else:
+        clip_norm = None  # Keras' way to turn it off
     if kind == "sgd":
         optimizer = keras.optimizers.SGD(learning_rate, global_clipnorm=clip_norm)
     else:

@@ -1,11 +1,11 @@
 """Keras callbacks: epochs and progress, the loss log, sample grids, checkpoints, TensorBoard.
 
 An epoch is `dump_every` batches; what is written is written at its end. No callback defines
-`on_train_batch_end`: Keras would read all means back from the GPU after each batch, to pass them as
-`logs`. What happens after a batch happens at the beginning of the next. Callbacks that write take
+`on_train_batch_end`: Keras would wait for the means of each batch, to pass them as `logs`. What
+happens after a batch happens at the beginning of the next. Callbacks that write take
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
 it is written under a temporary name and then renamed. A resumed run removes what was written about
-batches after its checkpoint, as it trains these again.
+batches after its checkpoint, as it trains these again. Neither holds for tensorboard/.
 """
 import csv
 import importlib.util
@@ -26,7 +26,7 @@ import args as constants
 import data
 from models import devices
 from models.randomness import Purpose
-from training import checkpoints, watch
+from training import checkpoints, scores, watch
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
 
@@ -346,6 +346,23 @@ class SaveGenerator(Callback):
     def on_epoch_end(self, epoch, logs=None):
         generator = self.model.generator_ema or self.model.generator
         checkpoints.save_generator(generator, self.path)
+
+
+# ---- scores
+
+
+class RemoveLaterScores(Callback):
+    """Removes the scores of checkpoints whose batches will be trained again."""
+
+    def on_train_begin(self, logs=None):
+        table = scores.read_scores(self.folder)
+        kept = {}
+        for label, row in table.items():
+            own_batch = label.split("-seed")[0]
+            if not own_batch.isdigit() or int(own_batch) <= self.batch:
+                kept[label] = row
+        if len(kept) < len(table):
+            scores.write_table(self.folder, kept)
 
 
 # ---- TensorBoard

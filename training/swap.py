@@ -1,9 +1,9 @@
 """Swaps an older checkpoint of G or D in, frozen, for a few batches [ganhacks 8]."""
-import keras
 import numpy as np
 
 from models import devices
 from training import checkpoints
+from training.callbacks import Callback
 
 
 def candidates(batch, args):
@@ -16,7 +16,7 @@ def candidates(batch, args):
     return [number for number in older if checkpoints.is_kept(number, batch, args)]
 
 
-class SwapCheckpoints(keras.callbacks.Callback):
+class SwapCheckpoints(Callback):
     """Replaces G or D by an older checkpoint of itself, every `swap_every` batches for `swap_for`.
 
     A swap begins with an epoch and ends within it. If the epoch is stopped early, the resumed run
@@ -24,16 +24,7 @@ class SwapCheckpoints(keras.callbacks.Callback):
     optimizer has a learning rate of 0, and its moving averages are set back before each batch.
 
     Must be the first callback: it restores the current weights before they are saved.
-
-    Args:
-        args: the constants, a class of args.py.
-        folder: Path of the run folder.
     """
-
-    def __init__(self, args, folder):
-        super().__init__()
-        self.args = args
-        self.folder = folder
 
     def on_train_begin(self, logs=None):
         if self.args.swap_every and devices.strategy().cluster_resolver:
@@ -46,10 +37,9 @@ class SwapCheckpoints(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if not self.args.swap_every:
             return
-        batch = int(self.model.batch.numpy())
-        since_swap = batch % self.args.swap_every
-        if batch >= self.args.swap_every and since_swap < self.args.swap_for:
-            self._swap(batch - since_swap)
+        since_swap = self.batch % self.args.swap_every
+        if self.batch >= self.args.swap_every and since_swap < self.args.swap_for:
+            self._swap(self.batch - since_swap)
             self.remaining = self.args.swap_for - since_swap
 
     def on_train_batch_begin(self, step, logs=None):

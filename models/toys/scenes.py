@@ -11,11 +11,10 @@ image: x grows to the right, y downwards.
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-UNITS = 256                     # width and height of a scene
-OVERSAMPLING = 3                # images are reduced from maps of three times their size
-SIZES = range(32, 512 + 1, 16)  # rows and columns of images
-LINE_WIDTH = 4                  # of outlines, in units
-LINE = (38, 32, 48)             # the color of outlines
+UNITS = 256          # width and height of a scene
+OVERSAMPLING = 3     # images are reduced from maps of three times their size
+LINE_WIDTH = 4       # of outlines, in units
+LINE = (38, 32, 48)  # the color of outlines
 
 # {time: colors of the sky above, of the sky at the horizon, of the sea, of the light}
 TIMES = {
@@ -67,7 +66,7 @@ def sample(count, seed=0, start=0, size=64):
         count: int, the number of scenes.
         seed: int, at least 0.
         start: int, the number of the first scene.
-        size: int, one of SIZES. A scene is the same at any size, apart from the photo's grain.
+        size: int, at least 22. A scene is the same at any size, apart from the photo's grain.
 
     Returns:
         photos and drawings of the same scenes, both uint8 [count, size, size, 3].
