@@ -63,12 +63,3 @@ def test_augmentation_passes_gradients():
     gradient = tape.gradient(augmented, images).numpy()
     assert np.isfinite(gradient).all()
     assert gradient.any((1, 2, 3)).all()
-
-
-def test_no_policy_changes_nothing():
-    assert (augment.apply(tf.constant(IMAGES[:2]), "", [0, 0]).numpy() == IMAGES[:2]).all()
-
-
-def test_unknown_policy_is_refused():
-    with pytest.raises(ValueError, match="`augment`"):
-        augment.apply(tf.constant(IMAGES[:2]), "colour", [0, 0])

@@ -1,10 +1,8 @@
 """models/keras_example.py: the networks of keras.io's DCGAN."""
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
-import models
 from args import KerasExample, override
 from models import keras_example
 
@@ -53,13 +51,3 @@ def test_constants_reach_the_layers(small):
     dropouts = [layer for layer in discriminator.layers if isinstance(layer, keras.layers.Dropout)]
     assert [layer.rate for layer in dropouts] == [0.4]
     assert discriminator.layers[2].kernel_size == (6, 6)
-
-
-def test_step_trains_both_networks(small):
-    gan = models.build(small(image_shape=(16, 16, 3)))
-    before = [network.get_weights() for network in (gan.generator, gan.discriminator)]
-    logs = gan.train_step(tf.zeros([8, 16, 16, 3]))
-    assert all(np.isfinite(float(value)) for value in logs.values())
-    after = [network.get_weights() for network in (gan.generator, gan.discriminator)]
-    for old, new in zip(before, after):
-        assert any((a != b).any() for a, b in zip(old, new))
