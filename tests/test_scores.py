@@ -1,3 +1,4 @@
+"""training/scores: which checkpoints are scored, by what, and where the scores are kept."""
 import json
 import os
 import pathlib
@@ -39,12 +40,6 @@ def many_toys(here, scored):
     return here
 
 
-class FakeSampler:
-    """Stands in for models.sampler.Sampler: a checkpoint is a file with the brightness of images.
-    """
-    brightness = 0
-
-
 def save_run(args):
     """Makes a run of three checkpoints."""
     folder = checkpoints.run_folder(args)
@@ -58,14 +53,17 @@ def save_run(args):
 
 @pytest.fixture
 def run(many_toys, scored, monkeypatch):
-    """runs/toyfaces with three checkpoints. Returns the list of those that will be loaded."""
+    """runs/toyfaces with three checkpoints. Returns the list of those that will be loaded.
+
+    A checkpoint is a file with the brightness of the images to generate.
+    """
     loaded = []
 
     def load_generator(sampler, path):
         loaded.append(path.name)
         sampler.brightness = int(path.read_text())
 
-    monkeypatch.setattr(models, "build_sampler", lambda *arguments: FakeSampler())
+    monkeypatch.setattr(models, "build_sampler", lambda *arguments: types.SimpleNamespace())
     monkeypatch.setattr(checkpoints, "load_generator", load_generator)
     monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
     save_run(scored())
@@ -103,7 +101,7 @@ def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, 
 def test_nothing_is_loaded_where_all_is_scored(run, scored, monkeypatch, capsys):
     first = evaluate(scored())
     for module, name in ((features, "feature_network"), (models, "build_sampler"),
-                         (checkpoints, "load_networks"), (data, "open_images")):
+                         (checkpoints, "load_generator"), (data, "open_images")):
         monkeypatch.setattr(module, name, None)
     capsys.readouterr()
     assert evaluate(scored()) == first
@@ -163,7 +161,7 @@ def test_translation_needs_as_many_test_photos(many_toys, scored, monkeypatch):
 
 def test_labels_are_those_of_the_training_images_in_random_order(many_toys, scored, monkeypatch):
     labels = np.arange(120) % 8
-    monkeypatch.setattr(data, "labels", lambda args: (labels, None), raising=False)
+    monkeypatch.setattr(data, "labels", lambda args: (labels, None))
     args = scored(test_fraction=0.5)
     train_rows, _ = data.split(args, 120)
     shuffled = evaluation.labels_in_true_shares(args, np.random.default_rng(0))
@@ -294,14 +292,6 @@ def test_scores_are_written_and_read_with_six_digits(here):
         "real": {"fd_3k": 1.23457}, "000100": {"fd_3k": 1.23457e7, "kid_3k": -0.001}}
     assert sorted(os.listdir("run")) == ["scores.csv", "scores.png"]
     assert table.read_scores(here) == {}
-
-
-def test_new_scores_are_added_to_the_row_of_their_checkpoint(here, monkeypatch):
-    monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
-    for rows in ({"real": {"fd_3k": 1.0}}, {"000200": {"fd_3k": 2.0}}, {"real": {"fd_4k": 3.0}}):
-        table.write_scores(here, rows)
-    assert table.read_scores(here) == {
-        "real": {"fd_3k": 1.0, "fd_4k": 3.0}, "000200": {"fd_3k": 2.0}}
 
 
 def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny, monkeypatch):
