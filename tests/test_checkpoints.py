@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import make_pretrained
 from compare_runs import differences
 
 import args as constants
@@ -93,16 +92,15 @@ def test_run_is_opened_by_one_process_alone(here, even):
         pass
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_system_without_locks_is_reported_and_used(here, even, monkeypatch, capsys, number):
+def test_file_system_without_locks_is_reported_and_used(here, even, monkeypatch, capsys):
     def flock(file, operation):
-        raise OSError(number, os.strerror(number))
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(checkpoints.fcntl, "flock", flock)
     with open_run(even()) as run:
         assert (run / "args.json").exists()
     printed = capsys.readouterr().out
-    assert os.strerror(number) in printed and printed.count("\n") == 1
+    assert os.strerror(errno.ENOLCK) in printed and printed.count("\n") == 1
 
 
 def test_machines_beside_the_chief_write_to_a_temporary_folder(here, even, monkeypatch):
@@ -114,14 +112,10 @@ def test_machines_beside_the_chief_write_to_a_temporary_folder(here, even, monke
 
 # ---- args.json
 
-def test_record_holds_constants_preset_and_overrides(here, even):
+def test_record_is_kept_in_args_json(here, even):
     run = begin(even(batches=7), 2, classes=["odd"])
-    record = json.loads((run / "args.json").read_text())
-    assert record["preset"] == "Even"
-    assert record["overrides"]["batches"] == 7
-    assert record["constants"]["generator_filters"] == [64]
-    assert record["constants"].keys() == constants.constants(constants.Args).keys()
-    assert checkpoints.read_record(run) == record
+    with_lists = json.loads(json.dumps(record_of(even(batches=7), classes=["odd"])))
+    assert checkpoints.read_record(run) == with_lists
 
 
 def test_run_without_checkpoints_may_begin_otherwise(here, even):
@@ -271,10 +265,8 @@ def test_checkpoint_restores_all_that_training_moves(here, small):
 
 @pytest.mark.parametrize("damage", [
     lambda content: content[:len(content) // 2],
-    lambda content: b"",
-    lambda content: bytes(len(content)),
     lambda content: b"text",
-], ids=["truncated", "empty", "zeros", "text"])
+], ids=["truncated", "text"])
 def test_resume_skips_a_damaged_checkpoint(here, even, damage, capsys):
     model = saved(even(), here, 2, 4)
     path = here / "weights/000004.weights.h5"
@@ -302,7 +294,7 @@ def test_weights_that_do_not_fit_are_refused(here, even, changes):
     {"batch_norm": "none"}, {"batch_norm": "generator"}, {"generator_extra_filters": ()}])
 def test_weights_of_a_network_with_more_layers_are_refused(here, changes):
     model = models.build(constants.override(constants.Small, **changes))
-    with pytest.raises(ValueError, match="do not fit .*generator has|discriminator has"):
+    with pytest.raises(ValueError, match="do not fit .*(generator|discriminator) has"):
         checkpoints.load_networks(model, "pretrained")
 
 
@@ -329,21 +321,6 @@ def test_networks_are_loaded_without_the_state_of_training(here, even):
     assert float(loaded.g_optimizer.learning_rate.numpy()) == 0.5
 
 
-def test_pretrained_file_has_the_average_and_the_discriminator(here, tiny, monkeypatch):
-    monkeypatch.setattr(make_pretrained, "LARGE", 100)
-    model = models.build(tiny())
-    randomize(model.discriminator)
-    randomize(model.generator_ema)
-    checkpoints.save(model, here, tiny())
-    make_pretrained.make(here / "weights/000000.weights.h5", here / "made.weights.h5")
-    loaded = models.build(tiny())
-    checkpoints.load_networks(loaded, here / "made.weights.h5")
-    for name, source in (("generator", "generator_ema"), ("generator_ema", "generator_ema"),
-                         ("discriminator", "discriminator")):
-        for one, two in zip(getattr(loaded, name).weights, getattr(model, source).weights):
-            np.testing.assert_allclose(one, two, rtol=1e-3)  # half precision
-
-
 def test_pretrained_weights_are_those_of_the_project(here):
     args = constants.override(constants.Small, weights="pretrained")
     assert checkpoints.chosen_checkpoints(args) == [checkpoints.PRETRAINED]
@@ -366,23 +343,19 @@ def test_average_that_is_missing_gets_the_weights_of_the_generator(here, even):
     assert are_equal(loaded.generator_ema, model.generator)
 
 
-@pytest.mark.parametrize("ema_decay, name", [(0.9, "generator_ema"), (0.0, "generator")])
-def test_samples_come_from_the_average_if_there_is_one(here, even, ema_decay, name):
-    model = models.build(even(ema_decay=ema_decay))
+@pytest.mark.parametrize("saved_decay, asked_decay, name", [
+    (0.9, 0.9, "generator_ema"),
+    (0.9, 0.0, "generator"),
+    (0.0, 0.9, "generator"),
+])
+def test_sampler_gets_the_average_if_there_is_one_and_it_is_asked_for(
+        here, even, saved_decay, asked_decay, name):
+    model = models.build(even(ema_decay=saved_decay))
     randomize(getattr(model, name))
     checkpoints.save(model, here, model.args)
-    sampler = models.build_sampler(even())
+    sampler = models.build_sampler(even(ema_decay=asked_decay))
     checkpoints.load_generator(sampler, here / "weights/000000.weights.h5")
     assert are_equal(sampler.generator, getattr(model, name))
-
-
-def test_generator_of_an_average_is_chosen_by_ema_decay_0(here, even):
-    model = models.build(even())
-    randomize(model.generator)
-    checkpoints.save(model, here, model.args)
-    sampler = models.build_sampler(even(ema_decay=0.0))
-    checkpoints.load_generator(sampler, here / "weights/000000.weights.h5")
-    assert are_equal(sampler.generator, model.generator)
 
 
 def test_folder_of_an_earlier_version_serves_as_weights(here, even):
@@ -458,24 +431,16 @@ def test_generator_file_needs_neither_this_project_nor_the_newest_keras(here, ti
     with zipfile.ZipFile("generator.keras") as archive:
         config = archive.read("config.json").decode()
     assert not any(f'"{option}"' in config for option in checkpoints.NEWER_OPTIONS)
-    modules = set(re.findall(r'"module": "([\w.]+)"', config))
-    assert modules == {"keras", "keras.initializers", "keras.layers", "keras.src.models.functional"}
+    assert set(re.findall(r'"module": "(\w+)', config)) == {"keras"}
 
 
-def test_generator_file_computes_the_same_and_can_be_trained_on(here, tiny):
+def test_generator_file_computes_the_same(here, tiny):
     model = models.build(tiny())
     model.update_batch_norm()
     checkpoints.save_generator(model.generator_ema, here / "generator.keras")
     loaded = keras.models.load_model(here / "generator.keras")
     z = model.sample_z(8)
     np.testing.assert_allclose(loaded(z, training=False), model.sample(z), atol=1e-6)
-    norms = [layer for layer in loaded.layers
-             if isinstance(layer, keras.layers.BatchNormalization)]
-    assert [norm.momentum for norm in norms] == 2 * [tiny().bn_momentum]
-    before = norms[0].moving_variance.numpy()
-    loaded.compile("sgd", "mse")
-    loaded.fit(z, model.sample(z), verbose=0)
-    assert (norms[0].moving_variance.numpy() != before).any()
 
 
 # ---- checkpoints for generate and evaluate
