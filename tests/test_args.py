@@ -24,13 +24,6 @@ from conftest import ROOT
 # ---- constants and presets
 
 
-def test_preset_has_every_constant_and_states_only_what_differs():
-    assert ToyFaces.latent_dim == Args.latent_dim
-    assert "latent_dim" not in vars(ToyFaces)
-    assert constants.constants(ToyFaces)["images"] == "toyfaces"
-    assert constants.constants(ToyFaces).keys() == constants.constants(Args).keys()
-
-
 def test_override_leaves_the_preset_alone():
     changed = override(ToyFaces, batches=20)
     assert (changed.batches, changed.name) == (20, "toyfaces")
@@ -114,38 +107,16 @@ def test_an_int_stands_for_a_float():
     assert override(Args, ema_decay=0, real_labels=(1, 1)).real_labels == (1, 1)
 
 
-def test_number_of_filters_is_free():
-    constants.check(override(Args, generator_filters=(8,), generator_extra_filters=()))
-
-
-def like(value, number):
-    """Returns a value of the same type whose numbers are all `number`."""
-    if isinstance(value, tuple):
-        return tuple(type(item)(number) for item in value)
-    return type(value)(number)
-
-
-OUT_OF_RANGE = [
-    *[(name, 0) for name in constants.AT_LEAST_1],
-    *[(name, 2) for name in constants.AT_MOST_1],
-    *[(name, 1) for name in constants.BELOW_1],
-    ("d_learning_rate", -1),
-    ("seed", -1),
-    ("seed", 2 ** 32),
-]
-
-
-@pytest.mark.parametrize("name, number", OUT_OF_RANGE)
-def test_number_out_of_range_is_refused(name, number):
-    with pytest.raises(ValueError, match=f"`{name}`"):
-        override(Args, **{name: like(getattr(Args, name), number)})
-
-
 @pytest.mark.parametrize("changes", [
     {"image_shape": (64, 64)},
     {"real_labels": (0.9,)},
     {"real_labels": (1.2, 0.7)},
     {"g_labels": (1.0, 1.2)},
+    {"grid": (4, 0)},             # at least 1
+    {"d_learning_rate": -1e-4},   # at least 0
+    {"label_flip": 1.5},          # at most 1
+    {"ema_decay": 1.0},           # below 1
+    {"seed": 2 ** 32},
     {"augment": "colour"},
     {"checkpoint": "bset"},
     {"checkpoint": "-5"},
@@ -158,10 +129,14 @@ def test_invalid_value_is_refused(changes):
         constants.check(override(Args, **changes))
 
 
-@pytest.mark.parametrize("name", constants.CHOICES)
-def test_unknown_choice_is_refused_and_the_known_ones_are_listed(name):
-    with pytest.raises(ValueError, match=f"`{name}`.*{constants.CHOICES[name][0]}"):
-        constants.check(override(Args, **{name: "unknown"}))
+def test_unknown_choice_is_refused_and_the_known_ones_are_listed():
+    with pytest.raises(ValueError, match="`loss`.*cross_entropy, least_squares.*loss=hings"):
+        constants.check(override(Args, loss="hings"))
+
+
+def test_bounds_are_of_constants_that_exist():
+    names = {*constants.AT_LEAST_1, *constants.AT_MOST_1, *constants.BELOW_1}
+    assert names <= constants.constants(Args).keys()
 
 
 def test_augmentation_policies_are_separated_by_commas():
@@ -193,31 +168,14 @@ def test_size_that_does_not_fit_names_filters_that_do(preset, shape, fitting):
     constants.check(override(preset, image_shape=shape, generator_filters=fitting))
 
 
-def test_first_filters_of_a_cartoon_generator_keep_the_size():
-    constants.check(override(Cartoon64, image_shape=(68, 64, 3)))  # a multiple of 4, not of 8
-
-
-def another_value(name, value):
-    """Returns another value of the constant `name`."""
-    others = {False: True, True: False, "": "color", (): (8,), "stride": "max", "none": "generator",
-              "transpose": "nearest", "glorot_uniform": "normal", "joint": "apart",
-              "normal": "uniform"}
-    if type(value) is int:
-        return value + 1
-    if type(value) is float:
-        return value + 0.5
-    return others[value]
-
-
-@pytest.mark.parametrize("network, name", [
-    (network, name) for network, (_, names) in constants.IGNORED.items() for name in names])
-def test_constant_that_a_network_ignores_is_refused(network, name):
-    preset, _ = constants.IGNORED[network]
-    if network == "cartoon":
-        preset = Cartoon64  # a preset with photos
-    changed = override(preset, **{name: another_value(name, getattr(preset, name))})
-    with pytest.raises(ValueError, match=f"`{name}`.*network={network}"):
-        constants.check(changed)
+@pytest.mark.parametrize("preset, name, value", [
+    (KerasExample, "upsampling", "nearest"),
+    (Even, "flip", True),
+    (Cartoon64, "latent_dim", 50),
+])
+def test_constant_that_a_network_ignores_is_refused(preset, name, value):
+    with pytest.raises(ValueError, match=f"`{name}`.*network={preset.network}"):
+        constants.check(override(preset, **{name: value}))
 
 
 # For each rule of INCOMPATIBLE, in this order, constants that break it alone.
@@ -385,20 +343,14 @@ def test_help_shows_each_constant_with_its_comment():
     assert all(verb in text for verb in constants.VERBS)
 
 
-@pytest.mark.parametrize("argument, code, printed", [
-    ("--help", 0, "d_learning_rate = "),
-    ("bathces=5", 1, "`batches`"),
-    ("loss=hings", 1, "`loss`"),
-])
-def test_help_and_typos_are_answered_without_tensorflow(argument, code, printed):
+def test_help_needs_no_tensorflow():
     without_tensorflow = (
         "import runpy, sys; sys.modules['tensorflow'] = sys.modules['keras'] = None; "
-        f"sys.argv = ['gan.py', '{argument}']; runpy.run_path('gan.py', run_name='__main__')")
+        "sys.argv = ['gan.py', '--help']; runpy.run_path('gan.py', run_name='__main__')")
     done = subprocess.run(
         [sys.executable, "-c", without_tensorflow], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert printed in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "d_learning_rate = " in done.stdout
 
 
 def exit_of(monkeypatch, main, **options):
@@ -423,14 +375,6 @@ def test_interrupted_script_says_how_to_resume(monkeypatch):
         raise KeyboardInterrupt
 
     assert "same command" in exit_of(monkeypatch, main)
-
-
-def test_other_errors_keep_their_traceback():
-    def main(args, verbs):
-        raise KeyError("a bug")
-
-    with pytest.raises(KeyError):
-        constants.run_script(main, Args)
 
 
 def test_text_that_stdout_cannot_encode_is_escaped(monkeypatch):
