@@ -85,11 +85,6 @@ def test_save_grid_fills_rows_and_leaves_unused_cells_white(here):
 
 # ---- one image file
 
-def test_read_image_keeps_pixels_of_the_right_size(here):
-    pixels = save_noise("in/a.png")
-    assert (data.read_image("in/a.png", (8, 8, 3)) == pixels).all()
-
-
 def test_center_crops_the_sides_and_squash_keeps_them(here):
     pixels = np.zeros((8, 16, 3), "uint8")
     pixels[:, :4], pixels[:, 12:] = 255, 255  # white sides, black center
@@ -113,32 +108,15 @@ def test_image_smaller_than_a_tile_is_enlarged(here):
     assert tile.shape == (8, 8, 3) and (tile == (255, 0, 0)).all()
 
 
-def palette_image(color):
-    image = Image.new("P", (8, 8), 0)
-    image.putpalette(color)
-    return image
-
-
-@pytest.mark.parametrize("image, name, options, expected", [
-    (Image.new("L", (8, 8), 77), "gray.png", {}, (77, 77, 77)),
-    (Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "no-ink.jpg", {}, (255, 255, 255)),
-    (palette_image([10, 20, 30]), "palette.gif", {}, (10, 20, 30)),
-    (palette_image([10, 20, 30]), "clear.png", {"transparency": 0}, (255, 255, 255)),
-    (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "rgba.png", {}, (255, 255, 255)),
-    (Image.new("LA", (8, 8), (0, 0)), "la.png", {}, (255, 255, 255)),
-], ids=lambda value: value if isinstance(value, str) else "")
-def test_read_image_converts_every_8_bit_format(here, image, name, options, expected):
-    image.save(name, **options)
-    assert (data.read_image(name, (8, 8, 3)) == expected).all()
-    gray = round(np.dot(expected, (0.299, 0.587, 0.114)))
-    assert (data.read_image(name, (8, 8, 1)) == gray).all()
-
-
-@pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "moving.png"])
-def test_the_first_image_of_an_animation_is_read(here, name):
-    first = Image.new("RGB", (8, 8), (255, 0, 0))
-    first.save(name, save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")], lossless=True)
-    assert (data.read_image(name, (8, 8, 3)) == (255, 0, 0)).all()
+@pytest.mark.parametrize("mode, color, options, expected", [
+    ("L", 77, {}, (77, 77, 77)),
+    ("P", 0, {"transparency": 0}, (255, 255, 255)),
+    ("RGBA", (0, 0, 0, 0), {}, (255, 255, 255)),
+])
+def test_gray_and_transparent_images_are_converted(here, mode, color, options, expected):
+    Image.new(mode, (8, 8), color).save("image.png", **options)
+    assert (data.read_image("image.png", (8, 8, 3)) == expected).all()
+    assert (data.read_image("image.png", (8, 8, 1)) == expected[0]).all()
 
 
 def test_exif_orientation_is_applied(here):
@@ -185,21 +163,6 @@ def test_make_writes_every_image_in_an_order_that_follows_from_the_seed(here):
     assert (read_faces("four.hdf5") == images[:4]).all()
 
 
-def test_the_length_of_slices_does_not_change_the_file(here, monkeypatch):
-    for index in range(20):
-        save_noise(f"in/{'ab'[index % 2]}/{index}.png")
-    sources = {"in": {}, "toyfaces": {"image_shape": (64, 64, 3), "dataset_size": 20},
-               "toyscenes": {"image_shape": (32, 32, 3), "dataset_size": 9}}
-    for images, changes in sources.items():
-        fingerprints = set()
-        for length in 64, 7:
-            monkeypatch.setattr(data, "SLICE", length)
-            args = small_args(images=images, **changes)
-            data.make(args)
-            fingerprints.add(data.fingerprint(args))
-        assert len(fingerprints) == 1
-
-
 def test_attributes_say_what_the_file_was_made_from(here):
     save_noise("in/a.png")
     args = small_args(crop="squash", dataset_size=3, seed=4)
@@ -228,7 +191,8 @@ def test_labels_are_folder_names_without_folders_that_hold_no_image(here, capsys
     assert (data.classes(small_args()) == labels[:, None]).all()
 
 
-def test_exact_duplicates_are_dropped_and_counted(here, capsys):
+def test_exact_duplicates_are_dropped_and_counted(here, capsys, monkeypatch):
+    monkeypatch.setattr(data, "SLICE", 4)  # duplicates are in different slices, too
     labels_of = {}
     for index in range(12):
         label = "ab"[index % 2]
@@ -317,7 +281,6 @@ def test_data_may_be_a_link_to_another_disk(here):
 @pytest.mark.parametrize("changes", [
     {"images": "toyfaces"},
     {"images": "toyscenes", "image_shape": (64, 32, 3)},
-    {"images": "even", "image_shape": (2, 10, 1)},
 ])
 def test_toys_of_an_impossible_shape_are_refused(here, changes):
     with pytest.raises(ValueError, match="`image_shape`"):
@@ -438,12 +401,6 @@ def test_reading_from_the_file_equals_reading_from_memory(numbered, monkeypatch)
         assert (batch == expected_batch).all()
 
 
-def test_images_of_another_type_are_refused(here):
-    write_faces("data.hdf5", np.zeros((11, 8, 8, 3), "float32"))
-    with pytest.raises(ValueError, match="`data` must hold uint8.*with float32"):
-        data.open_images(small_args())
-
-
 def test_reals_are_as_many_images_as_the_grid_has(numbered):
     args = small_args(grid=(2, 3))
     images = data.reals(args)
@@ -452,7 +409,7 @@ def test_reals_are_as_many_images_as_the_grid_has(numbered):
     assert (data.reals(args) == images).all()
 
 
-def test_fingerprint_identifies_images_labels_and_their_order(here):
+def test_fingerprint_identifies_images_labels_and_their_order(here, monkeypatch):
     for index in range(4):
         save_noise(f"in/{'ab'[index % 2]}/{index}.png")
     args = small_args()
@@ -463,7 +420,8 @@ def test_fingerprint_identifies_images_labels_and_their_order(here):
     assert data.fingerprint(shuffled) != ours
     with h5py.File("data.hdf5", "r+") as file:
         del file.attrs["fingerprint"]
-        assert data.fingerprint(args) == ours  # by reading
+        monkeypatch.setattr(data, "SLICE", 3)
+        assert data.fingerprint(args) == ours  # by reading, in slices of any length
         file["labels"][:] = 1 - file["labels"][:]
     assert data.fingerprint(args) != ours
 
@@ -474,15 +432,12 @@ def test_fingerprint_identifies_images_labels_and_their_order(here):
     ("image_shape", {"image_shape": (8, 8, 1)}),
     ("data", {"data": "none.hdf5"}),
     ("data", {"data": "text.hdf5"}),
-    ("data", {"data": "group.hdf5"}),
     ("data", {"data": "integers.hdf5"}),
     ("data", {"photos": "in"}),
     ("conditional", {"conditional": True}),
 ])
 def test_load_refuses_files_that_do_not_fit(numbered, here, name, changes):
     (here / "text.hdf5").write_text("no HDF5")
-    with h5py.File("group.hdf5", "w") as file:
-        file.create_group("faces")
     write_faces("integers.hdf5", np.zeros((11, 8, 8, 3), "int32"))
     with pytest.raises((ValueError, FileNotFoundError), match=f"`{name}`.*Received: .*{name}="):
         data.load(small_args(**changes))
@@ -633,7 +588,8 @@ def test_load_resumes_batches_with_photos(with_photos):
         assert (ours == theirs).all()
 
 
-def test_toy_scenes_are_drawings_and_photos_of_other_scenes(here):
+def test_toy_scenes_are_drawings_and_photos_of_other_scenes(here, monkeypatch):
+    monkeypatch.setattr(data, "SLICE", 4)
     args = small_args(images="toyscenes", photos="toyscenes", image_shape=(32, 32, 3), seed=3,
                       dataset_size=6, test_fraction=0.5)
     data.make(args)

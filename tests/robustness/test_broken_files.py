@@ -65,7 +65,7 @@ def mutated(content, rng):
     return bytes(content)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp", "a.tiff"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_damaged_images_are_read_or_skipped(here, name, capsys):
     os.mkdir("in")
     image = Image.fromarray(faces.sample(1)[0][0]).resize((24, 20))
@@ -207,33 +207,7 @@ def test_a_full_disk_ends_training_which_resumes_when_there_is_room(here, tiny):
         assert [row.split(",")[0] for row in rows[1:]] == [str(batch) for batch in range(1, 13)]
 
 
-@pytest.mark.slow
-def test_a_run_folder_that_cannot_be_written_is_named(here):
-    (here / "runs").write_text("no folder")
-    data.make(override(ToyFaces, dataset_size=100))
-    refused = start("gan.py", "ToyFaces", "dataset_size=100")
-    printed, _ = refused.communicate(timeout=120)
-    assert refused.returncode == 1, printed
-    assert "Traceback" not in printed
-    assert "runs/toyfaces" in printed
-
-
 # ---- Ctrl-C
-
-def test_an_interrupt_leaves_nothing_and_the_old_file(here, monkeypatch):
-    args = override(ToyFaces, dataset_size=10)
-    data.make(args)
-    before = (here / "toyfaces.hdf5").read_bytes()
-
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(data, "_append", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        data.make(args)
-    assert os.listdir() == ["toyfaces.hdf5"]
-    assert (here / "toyfaces.hdf5").read_bytes() == before
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["data.py", "gan.py"])
