@@ -1,14 +1,18 @@
-"""Fixtures that the tests share: tiny presets, empty folders, and one trained run to copy."""
+"""What the tests share: helpers, tiny presets, empty folders, and one trained run to copy."""
 import contextlib
 import pathlib
 import shutil
 import signal
 
+import numpy as np
 import pytest
 
 import args as constants
 import data
+import models
 from models import devices
+from training import checkpoints
+import tensorflow as tf  # behind models, which sets its environment
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A job in the background of a shell ignores Ctrl-C, and so would the processes of the tests.
@@ -17,6 +21,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 devices.fix_order_of_sums()  # as gan.py does, before TensorFlow computes anything
 
 ROOT = pathlib.Path(constants.__file__).resolve().parent
+
+# A batch of images for `small`.
+REAL = tf.constant(np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)), "float32")
 
 # Two stages up and two down: each further stage costs TensorFlow seconds of tracing.
 TINY = {
@@ -80,6 +87,42 @@ def even_preset(**changes):
     return constants.override(constants.Even, **(EVEN | changes))
 
 
+def names(folder):
+    """Returns the sorted names of what is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def values(variables):
+    """Returns the values of variables, arrays."""
+    return [variable.numpy() for variable in variables]
+
+
+def equal(some, others):
+    """Returns whether two lists of arrays are equal."""
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+def same_weights(network, other):
+    """Returns whether two networks have equal weights."""
+    return equal(values(network.weights), values(other.weights))
+
+
+def save_run(args, *batches):
+    """Begins a run whose checkpoints hold the initial weights, without training.
+
+    Returns its folder.
+    """
+    import gan
+    with checkpoints.open_run(args, gan.run_record(args)) as run:
+        model = models.build(args, len(gan.class_names(args)))
+        for batch in batches:
+            model.batch.assign(batch)
+            checkpoints.save(model, run, args)
+            for weight in model.weights:
+                weight.assign(weight + 0.01)  # another checkpoint, other images
+    return run
+
+
 @pytest.fixture
 def tiny():
     """tiny(**changes): toy faces with networks of a few filters, as a preset."""
@@ -117,6 +160,13 @@ def here(tmp_path, monkeypatch):
 def toys(here):
     """The current folder, with toyfaces.hdf5 in it."""
     data.make(tiny_preset())
+    return here
+
+
+@pytest.fixture
+def numbers(here, even):
+    """The current folder, with even.hdf5."""
+    data.make(even())
     return here
 
 

@@ -5,15 +5,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import REAL, equal, small_preset, values
 
 import data
 import models
-from conftest import small_preset
-from models import adversarial, losses
+from models import adversarial, ema, losses
 from models.randomness import Purpose
 
-REAL = tf.constant(
-    np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32"))
 # At a learning rate of 1, gradient descent moves the weights by minus the gradient.
 DESCENT = {"d_learning_rate": 1.0, "g_learning_rate": 1.0}
 FROZEN = {"d_learning_rate": 0.0, "g_learning_rate": 0.0}
@@ -21,24 +19,10 @@ FROZEN = {"d_learning_rate": 0.0, "g_learning_rate": 0.0}
 STEEP = DESCENT | {"batch_norm": "generator", "kernel_initializer": "glorot_uniform"}
 
 
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def equal(before, after):
-    return all((one == other).all() for one, other in zip(before, after, strict=True))
-
-
 def kernels_differ(before, after):
     """Returns whether every kernel differs. Biases may start with a gradient of 0."""
     pairs = zip(before, after, strict=True)
     return not any((one == other).all() for one, other in pairs if one.ndim > 1)
-
-
-def copy_of(network):
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
 
 
 def gradient_of_step(args, network, batch=0):
@@ -95,8 +79,8 @@ def test_update_of_d_leaves_g_untouched(small):
 def test_update_of_g_leaves_d_untouched_even_its_moving_averages(small):
     gan = models.build(small(d_learning_rate=0.0))
     before = values(gan.generator.trainable_weights)
-    expected = copy_of(gan.discriminator)
-    fake = copy_of(gan.generator)(gan.sample_z(8), training=True)
+    expected = ema.copy(gan.discriminator)
+    fake = ema.copy(gan.generator)(gan.sample_z(8), training=True)
     gan.train_step(REAL)
     # D's own update shows it real images, then fakes, and no more.
     expected(REAL, training=True)
@@ -245,9 +229,9 @@ def test_subclass_has_other_terms_and_the_same_step(small):
     built = models.build(small(**DESCENT))
     gan = Relativistic(built.args, built.generator, built.discriminator)
     gan.compile(built.d_optimizer, built.g_optimizer)
-    d, weights = copy_of(gan.discriminator), gan.discriminator.trainable_weights
+    d, weights = ema.copy(gan.discriminator), gan.discriminator.trainable_weights
     before, g_before = values(weights), values(gan.generator.trainable_weights)
-    fake = copy_of(gan.generator)(gan.sample_z(8), training=True)
+    fake = ema.copy(gan.generator)(gan.sample_z(8), training=True)
     with tf.GradientTape() as tape:
         loss = losses.cross_entropy(d(REAL, training=True) - d(fake, training=True), 1.0)
     gradients = tape.gradient(loss, d.trainable_weights)
@@ -380,7 +364,7 @@ def test_classes_are_interpolated_linearly(conditional):
     assert np.linalg.norm(steps[1, :100]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_both_networks_learn_the_classes(conditional):
+def test_labels_of_the_batch_reach_z_and_a_term_of_both_losses(conditional):
     labels = np.array([2, 2, 0, 1, 0, 2, 1, 1], "int32")
     _, received, z = conditional.unpack((REAL, labels))
     assert (received == labels).all()

@@ -2,14 +2,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import REAL, equal, values
 
 import models
 from models import losses
 from models.aided import HEAD_ROWS
 from models.randomness import Purpose
-
-REAL = tf.constant(
-    np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32"))
 
 
 @pytest.fixture
@@ -19,14 +17,6 @@ def aided(small):
         return models.build(small(**{"d_features": "random"} | changes))
 
     return build
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def equal(before, after):
-    return all((one == other).all() for one, other in zip(before, after, strict=True))
 
 
 def heads_variables(gan):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import names
 from PIL import Image
 
 import data
@@ -78,10 +79,6 @@ def train(model, args, batches, *chosen):
         model.fit(tf.data.Dataset.from_tensors(0.0).repeat(), steps_per_epoch=args.dump_every,
                   epochs=batches, verbose=0, callbacks=list(chosen) + [epochs])
     return epochs
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def rows_of(path):
@@ -194,6 +191,7 @@ def test_progress_is_a_live_line_on_a_terminal(tiny, capsys, monkeypatch):
 def test_progress_fits_into_100_columns_and_into_the_terminal(
         tiny, capsys, monkeypatch, on_terminal, columns, expected):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    monkeypatch.setattr(callbacks.Progress, "SECONDS", 60.0)  # no live line, however slow it is
     monkeypatch.setenv("COLUMNS", str(columns))
     names = ["d_loss_real", "d_loss_fake", "g_loss", "d_loss_class", "g_loss_class", "r1",
              "gradient_penalty", "feature_distance"]

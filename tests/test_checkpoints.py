@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from compare_runs import differences
+from conftest import names, same_weights
 
 import args as constants
 import models
@@ -54,19 +55,10 @@ def saved(args, folder, *batches):
     return model
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def randomize(network):
     """Sets random weights, so that none is taken for another."""
     random = np.random.default_rng(0)
     network.set_weights([random.uniform(0.1, 1.0, weight.shape) for weight in network.weights])
-
-
-def are_equal(network, other):
-    pairs = zip(network.weights, other.weights, strict=True)
-    return all(np.array_equal(one.numpy(), two.numpy()) for one, two in pairs)
 
 
 # ---- the run folder
@@ -315,7 +307,7 @@ def test_networks_are_loaded_without_the_state_of_training(here, even):
     loaded = models.build(even(g_learning_rate=0.5))
     checkpoints.load_networks(loaded, here / "weights/000002.weights.h5")
     for name in ("generator", "discriminator", "generator_ema"):
-        assert are_equal(getattr(loaded, name), getattr(model, name)), name
+        assert same_weights(getattr(loaded, name), getattr(model, name)), name
     assert int(loaded.batch.numpy()) == 0
     assert int(loaded.g_optimizer.iterations.numpy()) == 0
     assert float(loaded.g_optimizer.learning_rate.numpy()) == 0.5
@@ -340,7 +332,7 @@ def test_average_that_is_missing_gets_the_weights_of_the_generator(here, even):
     model = saved(even(seed=5, ema_decay=0.0), here, 2)
     loaded = models.build(even())
     checkpoints.load_networks(loaded, here / "weights/000002.weights.h5")
-    assert are_equal(loaded.generator_ema, model.generator)
+    assert same_weights(loaded.generator_ema, model.generator)
 
 
 @pytest.mark.parametrize("saved_decay, asked_decay, name", [
@@ -355,7 +347,7 @@ def test_sampler_gets_the_average_if_there_is_one_and_it_is_asked_for(
     checkpoints.save(model, here, model.args)
     sampler = models.build_sampler(even(ema_decay=asked_decay))
     checkpoints.load_generator(sampler, here / "weights/000000.weights.h5")
-    assert are_equal(sampler.generator, getattr(model, name))
+    assert same_weights(sampler.generator, getattr(model, name))
 
 
 def test_folder_of_an_earlier_version_serves_as_weights(here, even):
@@ -366,7 +358,7 @@ def test_folder_of_an_earlier_version_serves_as_weights(here, even):
     loaded = models.build(even())
     checkpoints.load_networks(loaded, here)
     for name in ("generator", "discriminator", "generator_ema"):
-        assert are_equal(getattr(loaded, name), getattr(model, name)), name
+        assert same_weights(getattr(loaded, name), getattr(model, name)), name
 
 
 def keras_2_generator(filters, size):

@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import equal, values
 
 from models import ema, randomness
 from models.layers import AlwaysDropout
@@ -15,10 +16,6 @@ def generator():
         keras.Input([4]), keras.layers.Reshape([1, 1, 4]), keras.layers.Conv2DTranspose(3, 2),
         keras.layers.BatchNormalization(momentum=0.8), keras.layers.LeakyReLU(),
         AlwaysDropout(0.5)])
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
 
 
 @pytest.mark.parametrize("batch, decay", [
@@ -60,5 +57,4 @@ def test_statistics_leave_weights_and_seeds_alone(generator):
     state, = randomness.seed_states([average])
     before = values(average.trainable_weights + [state])
     ema.update_batch_norm(average, tf.random.stateless_normal([16, 4], [1, 2]))
-    after = values(average.trainable_weights + [state])
-    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    assert equal(before, values(average.trainable_weights + [state]))

@@ -8,14 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import REAL, ROOT, equal
 
 import args as constants
 import models
 from args import Even, KerasExample, override
 from models import adversarial, autoencoder, dcgan, originals
 
-REAL = np.float32(np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)))
 NARROW = {"generator_filters": (8, 8), "discriminator_filters": (8, 8)}
 
 # ---- networks and steps
@@ -58,8 +57,7 @@ def test_invalid_constants_are_refused(small, build):
 @pytest.mark.parametrize("build", [models.build, models.build_pretraining])
 def test_seed_decides_the_initial_weights(small, build):
     one, same, other = (build(small(seed=seed)).get_weights() for seed in (0, 0, 1))
-    assert all((a == b).all() for a, b in zip(one, same, strict=True))
-    assert not all((a == b).all() for a, b in zip(one, other, strict=True))
+    assert equal(one, same) and not equal(one, other)
 
 
 # ---- optimizers, precision and XLA

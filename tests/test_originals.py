@@ -2,20 +2,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import REAL, equal, values
 
 import models
 from models import losses
-
-REAL = tf.constant(
-    np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32"))
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def equal(before, after):
-    return all((one == other).all() for one, other in zip(before, after, strict=True))
 
 
 def test_d_is_updated_on_real_images_and_then_on_fakes(small):

@@ -108,8 +108,6 @@ def test_current_weights_come_back_and_learn_again(run, start):
 
 def test_run_that_is_stopped_in_a_swap_resumes_bit_for_bit(run):
     """By Ctrl-C after the batches 9 and 18, each within a swap."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
-
     class CtrlC(callbacks.Callback):
         def on_train_batch_begin(self, step, logs=None):
             if self.batch in (8, 17):

@@ -21,7 +21,6 @@ from models.toys import faces
 
 def start(script, *changes, **options):
     """Starts a script in the current folder, as a user does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     return subprocess.Popen([sys.executable, ROOT / script, *changes], stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, errors="backslashreplace",
                             **options)

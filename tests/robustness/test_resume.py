@@ -15,7 +15,6 @@ import gan
 
 def start(**changes):
     """Starts python gan.py ToyFaces with tiny networks in the current folder."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     return subprocess.Popen([sys.executable, ROOT / "gan.py", "ToyFaces", *arguments(changes)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
