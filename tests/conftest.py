@@ -12,7 +12,9 @@ import data
 import models
 from models import devices
 from training import checkpoints
-import tensorflow as tf  # behind models, which sets its environment
+
+import keras  # these two behind models, which sets their environment
+import tensorflow as tf
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A job in the background of a shell ignores Ctrl-C, and so would the processes of the tests.
@@ -154,6 +156,19 @@ def here(tmp_path, monkeypatch):
     """An empty folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def content_network(here):
+    """The current folder, with net.keras: the convolutions "first" and "second"."""
+    keras.utils.set_random_seed(0)
+    keras.Sequential([
+        keras.Input([None, None, 3]),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(4, 3, name="first"),
+        keras.layers.Conv2D(4, 3, name="second"),
+    ]).save("net.keras")
+    return here
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+"""models/cartoon: the networks, losses, drawings and restoration of a CartoonGAN, its step."""
 import keras
 import numpy as np
 import pytest
@@ -5,9 +6,8 @@ import tensorflow as tf
 
 import models
 from args import Cartoon64, Cartoon256, override
-from models import feature_maps, randomness
+from models import randomness
 from models.cartoon import losses, networks, restoration, structure
-from models.feature_maps import FeatureMaps
 from models.randomness import Purpose
 from models.toys import scenes
 
@@ -29,18 +29,11 @@ def small_preset(**changes):
 
 
 @pytest.fixture
-def small(here, monkeypatch):
+def small(content_network, monkeypatch):
     """small(**changes): a tiny CartoonGAN whose content network is two convolutions in a file."""
     # Instead of eight and four blocks: tracing them takes most of the time.
     monkeypatch.setattr(networks, "BLOCKS", 1)
     monkeypatch.setattr(networks, "U_NET_BLOCKS", 1)
-    keras.utils.set_random_seed(0)
-    keras.Sequential([
-        keras.Input([None, None, 3]),
-        keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(4, 3, name="first"),
-        keras.layers.Conv2D(4, 3, name="second"),
-    ]).save("net.keras")
     return small_preset
 
 
@@ -94,7 +87,7 @@ def test_a_change_is_a_share_of_the_way_to_white_or_black():
     assert half.tolist() == [-1, -0.75, -0.5, -0.25, 0]
 
 
-def test_a_saved_generator_needs_no_code_of_this_project(small):
+def test_a_saved_generator_computes_the_same_when_loaded(small):
     generator = networks.build_generator(small(u_net=True))
     generator.set_weights([0.1 * np.random.default_rng(0).normal(size=weight.shape)
                            for weight in generator.weights])
@@ -167,83 +160,6 @@ def test_style_distance_does_not_depend_on_places_or_on_the_scale_of_features():
     distance = float(losses.style_distance([maps], [other]))
     assert float(losses.style_distance([100 * maps], [100 * other])) == pytest.approx(distance)
     assert distance > 0.05
-
-
-# ---- feature maps
-
-def test_feature_maps_are_outputs_of_the_named_layers(small):
-    maps_of = FeatureMaps({"content_features": "net.keras:second",
-                           "style_features": "net.keras:first,second"})
-    found = maps_of(IMAGES, [0, 1])
-    pixels = (feature_maps.shift(IMAGES, [0, 1]) + 1) * 127.5
-    network = keras.models.load_model("net.keras")
-    first = network.get_layer("first")(pixels / 255)
-    second = network.get_layer("second")(first)
-    [content] = found["content_features"]
-    [style_first, style_second] = found["style_features"]
-    for maps, expected in ((content, second), (style_first, first), (style_second, second)):
-        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
-    assert len(maps_of.networks) == 1  # a single pass for both
-    assert not maps_of.networks[0].trainable_weights
-
-
-def test_vgg19_gets_bgr_pixels_without_the_mean_of_imagenet(monkeypatch):
-    def stub(include_top, input_tensor):
-        """Returns a network whose layer returns the pixels themselves."""
-        assert not include_top
-        pixels = keras.layers.Identity(name="block4_conv4")(input_tensor)
-        return keras.Model(keras.utils.get_source_inputs(input_tensor), pixels)
-
-    monkeypatch.setattr(keras.applications, "VGG19", stub)
-    [found] = FeatureMaps({"content_features": "vgg19"})(IMAGES, [0, 1])["content_features"]
-    pixels = (feature_maps.shift(IMAGES, [0, 1]) + 1) * 127.5
-    mean_bgr = np.float32([103.939, 116.779, 123.68])
-    np.testing.assert_allclose(found, pixels[..., ::-1] - mean_bgr, atol=1e-3)
-
-
-def test_a_failed_download_names_the_network(monkeypatch):
-    def fail(**options):
-        raise Exception("URL fetch failure")  # as Keras raises it
-
-    monkeypatch.setattr(keras.applications, "VGG19", fail)
-    with pytest.raises(ValueError, match="vgg19"):
-        FeatureMaps({"content_features": "vgg19"})
-
-
-@pytest.mark.parametrize("text", [
-    "", "vgg16", "net.keras", "nowhere.keras:first", "net.keras:third", "random:scale3"])
-def test_unknown_networks_and_layers_are_refused(small, text):
-    with pytest.raises(ValueError, match="`content_features`"):
-        FeatureMaps({"content_features": text})
-
-
-def test_a_shift_moves_all_images_alike_and_invents_no_pixels():
-    images = np.float32(np.arange(16 * 16).reshape(1, 16, 16, 1) * np.ones([3, 1, 1, 1]))
-    offsets = set()
-    for number in range(60):
-        shifted = feature_maps.shift(images, [0, number]).numpy()
-        assert shifted.shape == images.shape
-        assert (shifted == shifted[:1]).all()
-        row, column = divmod(int(shifted[0, 8, 8, 0]), 16)
-        offsets.add((row - 8, column - 8))
-        assert shifted[0, 8, 9, 0] - shifted[0, 8, 8, 0] == 1
-    rows, columns = zip(*offsets)
-    assert min(rows) == min(columns) == -feature_maps.SHIFT
-    assert max(rows) == max(columns) == feature_maps.SHIFT
-
-
-def test_random_features_tell_drawings_from_photos_by_their_style():
-    photos, drawings = scenes.sample(24)
-    _, others = scenes.sample(24, start=24)
-    maps_of = FeatureMaps({"style_features": "random"})
-
-    def style_distance(images):
-        expected, received = (
-            maps_of(pixels / np.float32(127.5) - 1, [0, 1])["style_features"]
-            for pixels in (others, images))
-        return float(losses.style_distance(expected, received))
-
-    assert style_distance(drawings) < 0.6 * style_distance(photos)
 
 
 # ---- structure
