@@ -1,3 +1,4 @@
+"""models/even.py: the dense networks, and that they learn even numbers."""
 import keras
 import numpy as np
 import tensorflow as tf

@@ -1,3 +1,4 @@
+"""models/features.py: networks to compare images by, and the features of images."""
 import keras
 import numpy as np
 import pytest

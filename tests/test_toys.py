@@ -1,3 +1,4 @@
+"""models/toys: faces, scenes and numbers that are painted by code."""
 import hashlib
 
 import numpy as np
