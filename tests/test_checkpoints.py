@@ -257,8 +257,10 @@ def test_checkpoint_restores_all_that_training_moves(here, small):
 
 @pytest.mark.parametrize("damage", [
     lambda content: content[:len(content) // 2],
+    lambda content: b"",
+    lambda content: bytes(len(content)),
     lambda content: b"text",
-], ids=["truncated", "text"])
+], ids=["truncated", "empty", "zeros", "text"])
 def test_resume_skips_a_damaged_checkpoint(here, even, damage, capsys):
     model = saved(even(), here, 2, 4)
     path = here / "weights/000004.weights.h5"
