@@ -112,7 +112,7 @@ class Cartoon(Args):
     """
     network = "cartoon"
     generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
-    u_net = False  # G is a U-Net that begins with the photo itself; use it with spectral_norm
+    u_net = False  # G is a U-Net that at first returns the photo; use it with spectral_norm
     adversarial_weight = 1.0  # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
     content_weight = 10.0  # keeps what the photo shows [Chen 2018 s3.2.2]
     content_features = "vgg19"  # [Chen 2018], a download; random; vgg19:layer; file.keras:layer

@@ -48,7 +48,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # se
 SLICE = 64                # images to convert at a time: they are in memory together [guess]
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
-PHOTO_STREAM = (1, 1, 1)  # behind the seed: the photos' order differs from the images'
+PHOTO_STREAM = (1, 1, 1)  # appended to the seed of the photos' order: the images' has another
 TILES_OF_SCENE = 2        # a scene is so many times a tile wide: outlines have two pixels
 MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
 

@@ -44,7 +44,7 @@ def count():
 
 
 def description():
-    """Returns what trains: "the CPU", "1 GPU", "2 GPUs" or, on machines without a GPU, "2 CPUs"."""
+    """Returns what trains: "the CPU", "1 GPU", "2 GPUs"; "2 CPUs" on two machines without GPUs."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     number = strategy().num_replicas_in_sync
     if number > 1:
