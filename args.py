@@ -18,7 +18,7 @@ class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = "animeface-character-dataset/thumb"  # or a glob, IDX files, toyfaces, mnist, even
+    images = "animeface-character-dataset/thumb"  # folder, glob, IDX files; toyfaces, mnist, even
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
@@ -35,7 +35,7 @@ class Args:
     generator_filters = (512, 256, 128, 64)  # at 4x4, 8x8, 16x16, 32x32 [forcecore]
     generator_extra_filters = (64,)  # 3x3 convolutions before the last upsampling [forcecore]
     discriminator_filters = (64, 128, 256, 512)  # at 32x32, 16x16, 8x8, 4x4 [forcecore]
-    kernel_size = 4  # a multiple of the stride [forcecore]; 3, 5 [kmualim 3-4]
+    kernel_size = 4  # a multiple of the stride [forcecore]; 3 instead of 5 [kmualim 4]
     downsampling = "stride"  # stride [Radford 2015 s3]; average [ganhacks 5]; max, for comparison
     upsampling = "transpose"  # or pixel_shuffle [ganhacks 5]; nearest, bilinear [cartoon 3]
     output_blur = False  # G ends in a mean of 2x2 pixels, which removes a grid of dots [measured]
@@ -48,7 +48,7 @@ class Args:
     d_dropout = 0.0  # after each activation; 0.3 to 0.6 [kmualim 6]
     minibatch_kernels = 0  # minibatch discrimination, 0 = off; 100 [Salimans 2016 s3.2; scratch 3]
     spectral_norm = False  # on every layer of D [Miyato 2018]
-    d_features = ""  # a second D sees file.keras:layer,layer, vgg19 or random [Kumari 2022]
+    d_features = ""  # of a second D: vgg19, random or file.keras:layer,layer [Kumari 2022]
 
     # ---- adversarial training
     loss = "cross_entropy"  # [Goodfellow 2014]; least_squares, hinge, wasserstein: losses.py
@@ -90,25 +90,26 @@ class Args:
     pretrain_batches = 0  # of G in an autoencoder, 0 = skip; 200 [forcecore 3]
     pretrain_learning_rate = 1e-3  # of Adam [forcecore]
     precision = "float32"  # mixed_bfloat16: a third faster on some CPUs [measured]; mixed_float16
-    jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; other random numbers
+    jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; on changes random numbers
     batches = 10000  # good faces by 1,500, better ones by 10,000 [forcecore; measured]
     dump_every = 1000  # batches per epoch, then grid and weights are saved [measured: bench_step]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
-    keep_every = 2500  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
+    keep_every = 5000  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
     weights = ""  # a checkpoint to start a new run from, or pretrained, for Small; "" = none
 
     # ---- the verbs generate and evaluate
     generate_count = 64  # number of images to generate [guess]
     checkpoint = "newest"  # to generate from: newest, a batch, such as 5000, or best
     generate_class = ""  # the class to generate if `conditional`; "" = all in turn
-    evaluate_count = 3000  # images per checkpoint, as in the columns of scores.csv [guess]
-    features = "mobilenet"  # to compare images by; inception, random, classifier, or a .keras file
+    evaluate_count = 3000  # generated images per checkpoint, 3k in names of scores [guess]
+    features = "mobilenet"  # network of the scores; inception, random, classifier or a .keras file
 
 
 class Cartoon(Args):
-    """Photos to cartoons without pairs of them, a CartoonGAN: what its presets have in common.
+    """What the Cartoon presets share: a CartoonGAN, which learns from unpaired photos and cartoons.
 
-    Content and style distances are relative here, so weights from papers are only a start.
+    Content and style distances are relative to the size of the features, so weights from papers
+    are only a start.
     """
     network = "cartoon"
     generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
@@ -142,6 +143,7 @@ class Small(Args):
     batch_size = 32
     batches = 20000  # after 60,000 the distance is a fifth lower [measured: compare.ipynb]
     dump_every = 50
+    keep_every = 2500  # [guess]
 
 
 class ToyFaces(Args):
@@ -155,12 +157,12 @@ class ToyFaces(Args):
     discriminator_filters = (16, 32, 64, 128)
     output_blur = True  # transposed convolutions leave a grid of dots [measured]
     flip = False  # half of the toy faces are already mirrored
-    augment = ""  # with translation streaks, and fewer of the 384 modes [measured]
-    r1_weight = 0.1  # calmer areas than with 0.02 [measured]
+    augment = ""  # translation leaves streaks, and fewer of the 384 modes are covered [measured]
+    r1_weight = 0.1  # smoother areas than with 0.02 [measured]
     batch_size = 16  # more, smaller steps than with 32 help a short run [measured]
     d_learning_rate = 8e-4  # its run is short: with 4e-4 colors come later [measured]
     g_learning_rate = 8e-4
-    ema_decay = 0.999  # calmer areas than with .998 [measured]
+    ema_decay = 0.999  # smoother areas than with 0.998 [measured]
     pretrain_batches = 400  # a face within a minute, hair of one color [forcecore 3; measured]
     batches = 2000
     dump_every = 100
@@ -176,9 +178,8 @@ class Mnist28(Args):
     flip = False  # a mirrored 3 is not a digit
     augment = ""  # 60,000 digits are too many to memorize
     generator_filters = (256, 128)  # with (128, 64) three times the distance [measured]
-    generator_extra_filters = (64,)
     discriminator_filters = (32, 64, 128, 256)  # [kmualim]; (128, 128, 128, 128) in its v2.0
-    batch_size = 16  # 4.3 without labels; 5.8 after 4,000 batches of 32 [measured]
+    batch_size = 16  # distance without labels 4.3; 5.8 after 4,000 batches of 32 [measured]
     batches = 8000
     dump_every = 50
     features = "classifier"
@@ -252,7 +253,6 @@ class Cartoon256(Cartoon):
     g_learning_rate = 1e-4
     pretrain_batches = 2500
     pretrain_learning_rate = 3e-4  # content distance .83 after 150 batches, .87 at 1e-3 [measured]
-    batches = 10000
     grid = (2, 4)
 
 
@@ -275,7 +275,7 @@ class Cartoon64(Cartoon):
     restoration_weight = 10.0  # without it colored strokes, then a collapse [measured]
     adversarial_weight = 0.2  # at 0.5 colored strokes from batch 3,000 on [measured]
     content_weight = 0.0  # restoring keeps the content
-    style_weight = 0.5  # of stronger colors [guess: trials of 750 batches]
+    style_weight = 0.5  # for stronger colors [guess: trials of 750 batches]
     style_features = "random"
     d_learning_rate = 5e-4  # [guess]
     g_learning_rate = 5e-4  # unstable at 1e-3 [measured]
@@ -299,7 +299,7 @@ class CartoonPhotos(Cartoon64):
     structure_weight = 10.0  # without it the results are photos in other colors [measured]
     restoration_weight = 5.0  # [guess]
     adversarial_weight = 0.3  # [guess]
-    g_clip_norm = 10.0  # usual: 5 to 9; without it one of two seeds collapsed to green [measured]
+    g_clip_norm = 10.0  # norms are 5 to 9; without it one of two seeds turned green [measured]
     pretrain_batches = 5000  # of G alone, in half the time of D and G [cartoon 1; measured]
     batches = 1000  # outlines become sharper, areas flatter [measured]
     evaluate_count = 300  # of up to 400 test tiles: files that are skipped leave fewer
@@ -360,8 +360,8 @@ class KerasExample(Args):
 class PyTorchExample(Args):
     """The recipe and networks of pytorch/examples' DCGAN.
 
-    The example has no biases, an epsilon of 1e-5 in batch norm, and initial scales of N(1, 0.02).
-    PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
+    Not reproduced: convolutions without biases, an epsilon of 1e-5 in batch norm, and initial
+    scales of N(1, 0.02). PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
     """
     name = "pytorch-example"
     flip = False
@@ -405,7 +405,7 @@ AT_LEAST_1 = ("image_shape", "latent_dim", "generator_filters", "generator_extra
 AT_MOST_1 = ("label_flip", "replay_fraction")
 BELOW_1 = ("test_fraction", "g_dropout", "d_dropout", "beta_1", "ema_decay", "bn_momentum")
 
-# {network: (preset, constants that the network ignores: they must stay as in the preset)}
+# {network: (preset, constants without a meaning for the network: they must stay as in the preset)}
 IGNORED = {
     "keras_example": (KerasExample, (
         "conditional", "generator_extra_filters", "downsampling", "upsampling", "output_blur",
@@ -428,10 +428,9 @@ def has_batch_norm_in_d(args):
 
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
-    (("network", "photos"), lambda a: (a.network == "cartoon") != bool(a.photos),
-     "the network cartoon learns from photos, and no other does", "Choose a Cartoon preset"),
-    (("network", "photos"), lambda a: (a.network == "cartoon") != issubclass(a, Cartoon),
-     "the network cartoon needs the constants of a Cartoon preset", "Choose one of these"),
+    (("network", "photos"),
+     lambda a: not (a.network == "cartoon") == bool(a.photos) == issubclass(a, Cartoon),
+     "only the Cartoon presets translate photos", "Choose one, such as Cartoon64"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
     (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
@@ -445,13 +444,10 @@ INCOMPATIBLE = (
     (("loss", "gradient_penalty"),
      lambda a: a.loss == "wasserstein" and not (a.gradient_penalty or a.spectral_norm),
      "without a bound on D's gradient this loss decreases without end",
-     "Set gradient_penalty=10.0 and batch_norm=generator"),
+     "Set gradient_penalty=10.0 or spectral_norm=True"),
     (("spectral_norm", "batch_norm"), lambda a: a.spectral_norm and has_batch_norm_in_d(a),
      "batch norm in D undoes the normalization of the layer before it",
      "Set batch_norm=generator"),
-    (("gradient_penalty", "d_updates"),
-     lambda a: a.gradient_penalty and a.d_updates == "apart",
-     "the penalty needs real and fake images in the same update", "Set d_updates=joint"),
     (("g_objective", "loss"),
      lambda a: a.g_objective == "saturating" and a.loss != "cross_entropy",
      "only the cross-entropy has a saturating objective", "Set g_objective=non_saturating"),
@@ -473,11 +469,11 @@ INCOMPATIBLE = (
     (("g_step_moves_d", "d_updates"), lambda a: a.g_step_moves_d and a.d_updates != "apart",
      "only the step with two updates of D can train D in G's update", "Set d_updates=apart"),
     (("d_features", "d_updates"), lambda a: a.d_features and a.d_updates != "joint",
-     "only the joint update trains what judges these features", "Set d_updates=joint"),
+     "only the joint update trains the second D", "Set d_updates=joint"),
     (("d_features", "warmup_batches"), lambda a: a.d_features and a.warmup_batches,
-     "what judges these features cannot learn alone first", "Set warmup_batches=0"),
+     "the second D cannot learn alone first", "Set warmup_batches=0"),
     (("d_features", "loss"), lambda a: a.d_features and a.loss == "wasserstein",
-     "no penalty bounds what judges these features", "Choose another loss"),
+     "no penalty bounds the second D", "Choose another loss"),
     (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
      "networks trained on photos take three channels", 'Set d_features=""'),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
@@ -497,10 +493,6 @@ WARNINGS = (
     (lambda a: a.minibatch_kernels and (a.gradient_penalty or a.r1_weight >= LARGE_R1),
      "`minibatch_kernels` with a gradient penalty: D's gradient at one image then depends on the "
      "other images of the batch."),
-    (lambda a: a.loss in ("hinge", "wasserstein"),
-     "`real_labels`, `fake_labels` and `g_labels` are not used, as this loss has no targets."),
-    (lambda a: a.loss != "cross_entropy",
-     "The watch knows healthy ranges of the losses for cross_entropy only."),
 )
 
 
@@ -523,19 +515,19 @@ def check(args):
     if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
         raise ValueError("`checkpoint` must be newest, best or the number of a batch, such as "
                          f"5000. Received: checkpoint={args.checkpoint}")
-    if args.network in IGNORED:
-        preset, names = IGNORED[args.network]
-        for name in names:
-            if getattr(args, name) != getattr(preset, name):
-                raise ValueError(f"`{name}` has no effect on network={args.network}. Leave it as "
-                                 f"in {preset.__name__}: {getattr(preset, name)!r}. "
-                                 f"Received: {name}={getattr(args, name)!r}")
     for names, is_broken, reason, remedy in INCOMPATIBLE:
         if is_broken(args):
             first, second = names
             raise ValueError(
                 f"`{first}` is incompatible with `{second}`: {reason}. {remedy}. Received: "
                 f"{first}={getattr(args, first)!r}, {second}={getattr(args, second)!r}")
+    if args.network in IGNORED:
+        preset, names = IGNORED[args.network]
+        for name in names:
+            value, expected = getattr(args, name), getattr(preset, name)
+            if value != expected:
+                raise ValueError(f"`{name}` must be {expected!r}, as in {preset.__name__}, for "
+                                 f"network={args.network}. Received: {name}={value!r}")
     _check_stages(args)
     if args.weights == "pretrained":
         for name in ("generator_filters", "discriminator_filters"):
@@ -566,9 +558,10 @@ def _check_stages(args):
     if fitting_stages:
         hint = f", such as generator_filters={filters[stages - fitting_stages:]}"
     raise ValueError(
-        f"`generator_filters` has {stages} stages that double rows and columns, so those of "
-        f"`image_shape` must be multiples of {2 ** stages}. Use fewer filters{hint}, "
-        f"or another size. Received: image_shape={args.image_shape}, generator_filters={filters}")
+        f"`generator_filters` has {stages} stages that double rows and columns, so the rows "
+        f"and columns of `image_shape` must be multiples of {2 ** stages}. Use fewer "
+        f"filters{hint}, or choose another size. Received: image_shape={args.image_shape}, "
+        f"generator_filters={filters}")
 
 
 def warnings(args):
@@ -592,7 +585,9 @@ def augment_policies(text):
 
 def _check_each(args):
     """Raises ValueError if a constant is unknown, or has a wrong type or range."""
-    defaults = constants(Cartoon if issubclass(args, Cartoon) else Args)
+    defaults = constants(Args)
+    if issubclass(args, Cartoon):
+        defaults = constants(Cartoon) | defaults
     for name, value in constants(args).items():
         if name not in defaults:
             raise _unknown_constant(name, value, defaults)
@@ -613,8 +608,11 @@ def _unknown_constant(name, value, known):
 def _check_value(name, value, default):
     """Raises ValueError if a value has another type than its default, or is out of range."""
     if not _same_type(value, default):
-        raise ValueError(f"`{name}` must be of type {type(default).__name__}, such as "
-                         f"{default!r}. Received: {name}={value!r} of type {type(value).__name__}")
+        expected, received = type(default).__name__, type(value).__name__
+        if isinstance(default, tuple) and isinstance(value, tuple):
+            expected += f" of {type(default[0]).__name__}"
+        raise ValueError(f"`{name}` must be of type {expected}, such as {default!r}. "
+                         f"Received: {name}={value!r} of type {received}")
     numbers = ()
     if isinstance(value, tuple):
         if len(value) != len(default) and not name.endswith("_filters"):
@@ -642,8 +640,7 @@ def _check_value(name, value, default):
 def _same_type(value, default):
     """Returns whether `value` has the type of `default`. An int may stand for a float."""
     if isinstance(default, tuple):
-        kind = default[0] if default else 1  # an empty tuple is one of ints
-        return isinstance(value, tuple) and all(_same_type(item, kind) for item in value)
+        return isinstance(value, tuple) and all(_same_type(item, default[0]) for item in value)
     if type(default) is float:
         return type(value) in (int, float)
     return type(value) is type(default)
@@ -658,15 +655,15 @@ PATHS = ("data", "weights", "features", "d_features", "content_features", "style
 
 def constants(args):
     """Returns {name: value} of every constant of `args`; a preset's own value wins."""
+    return _merge(args.__mro__[:-1])  # without `object`
+
+
+def _merge(classes):
+    """Returns {name: value} of the constants that the classes set. The first class wins."""
     values = {}
-    for cls in reversed(args.__mro__[:-1]):  # without `object`
-        values.update(_own_constants(cls))
-    return values
-
-
-def _own_constants(cls):
-    """Returns {name: value} of the constants that a class sets itself."""
-    return {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+    for cls in reversed(classes):
+        values.update(vars(cls))
+    return {name: value for name, value in values.items() if not name.startswith("__")}
 
 
 def presets():
@@ -703,10 +700,7 @@ def preset_name(args):
 def overrides(args):
     """Returns {name: value} of the constants that `args` sets on top of its preset."""
     preset = presets()[preset_name(args)]
-    values = {}
-    for cls in reversed(args.__mro__[:args.__mro__.index(preset)]):
-        values.update(_own_constants(cls))
-    return values
+    return _merge(args.__mro__[:args.__mro__.index(preset)])
 
 
 # ---- the command line
@@ -834,7 +828,7 @@ def run_script(main, args, verbs=(), errors=()):
     """
     script = os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
-        sys.stdout.reconfigure(errors="backslashreplace")  # some file names, Keras' progress bar
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names where stdout is ASCII
     try:
         return main(args, verbs)
     except (ValueError, OSError, *errors) as error:
@@ -870,7 +864,8 @@ SOURCES = {
                 "falling G loss are failures; 12: D classifies, too; "
                 "13: noise on D's inputs that decays; 17: dropout in G, when sampling too",
     "kmualim": "github.com/kmualim/DCGAN-Keras-Implementation. "
-               "1: noise on both inputs of D; 2: do not pretrain D; 3, 4: kernels of 3x3; "
+               "1: noise on both inputs of D; 2: do not pretrain D; 3: other convolutional "
+               "layers in G; 4: kernels of 3x3 instead of 5x5; "
                "5: 128 filters in each layer of D; 6: dropout of .3 to .6; 7: flip labels; "
                "8: weight initialization; 9: do not stop early; 10: the guidelines of the DCGAN "
                "paper; 11: try MNIST first",

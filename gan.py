@@ -3,16 +3,16 @@
 `python gan.py [preset] [verb ...] [constant=value ...]`, main() is at the bottom. The constants
 are in args.py, the run is in runs/<name>.
 """
+import functools
+import signal
+import sys
+
 import args as constants
 
 if __name__ == "__main__":  # mistakes are answered here: TensorFlow takes seconds to load
     COMMAND_LINE = constants.read_command_line(constants.VERBS)
     from training import preparation
     PREPARED = constants.run_script(preparation.prepare, *COMMAND_LINE)
-
-import functools  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
 
 import models  # noqa: E402
 keras = models.import_keras()
