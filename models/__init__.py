@@ -44,7 +44,7 @@ def _hidden_stderr():
     `sys.stderr`, so the file descriptor itself is redirected.
     """
     is_wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] != QUIET
-    if is_wanted or "keras" in sys.modules or sys.stderr is None:
+    if is_wanted or "keras" in sys.modules:
         yield
         return
     stderr = os.dup(2)
@@ -113,9 +113,10 @@ def build_sampler(args, classes=0):
         A `sampler.Sampler`.
     """
     constants.check(args)
-    import_keras()
+    keras = import_keras()
     from models.sampler import Sampler
 
+    keras.utils.set_random_seed(args.seed)  # of dropout that is active when sampling
     with _precision(args):
         return Sampler(args, _networks(args).build_generator(args, classes), classes)
 

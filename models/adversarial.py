@@ -54,7 +54,7 @@ class GAN(keras.Model):
         if args.feature_matching:
             self.features = keras.Model(
                 discriminator.input, discriminator.get_layer("features").output)
-        self.every = {"r1": args.r1_every}  # {term: computed every so many batches}; others in each
+        self.every = {"r1": args.r1_every}  # {term: batches from one computation to the next}
         names = (*self.term_names, "d_gradient_norm", "g_gradient_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # all parts are built: without this Keras refuses to save and distribute
@@ -69,12 +69,12 @@ class GAN(keras.Model):
 
     @property
     def d_variables(self):
-        """The variables that D's update moves."""
+        """The variables that D's update trains."""
         return self.discriminator.trainable_variables
 
     @property
     def g_variables(self):
-        """The variables that G's update moves."""
+        """The variables that G's update trains."""
         return self.generator.trainable_variables
 
     @property
@@ -84,7 +84,7 @@ class GAN(keras.Model):
     # ---- the training step
 
     def train_step(self, batch):
-        """Learns one batch: one update of D, then one of G.
+        """Trains on one batch: one update of D, then one of G.
 
         Args:
             batch: real images, float32 [batch, rows, columns, channels] in [-1, 1]; if there are
@@ -121,7 +121,7 @@ class GAN(keras.Model):
     def d_terms(self, real_view, fake_view, labels):
         """Returns the terms of D's loss: [(name, weight, value)].
 
-        Real and fake images pass D in separate batches, as batch norm must not mix them
+        D gets real and fake images in separate batches, as batch norm must not mix them
         [ganhacks 4]. D minimizes the mean of both losses [scratch 1]: hence the factor 0.5 in all
         weights.
 
@@ -206,7 +206,8 @@ class GAN(keras.Model):
         """Applies the gradients of a loss to variables, and returns their Euclidean norm.
 
         Both networks are updated here: `optimizer is self.d_optimizer` tells which. In float16 the
-        loss and its gradients are scaled; `optimizer.apply` removes the scale.
+        loss and its gradients are scaled; `optimizer.apply` removes the scale. On several devices
+        the logged norm is the mean over the devices, each of its own share of the batch.
         """
         with tape:
             scaled_loss = optimizer.scale_loss(loss)
@@ -309,10 +310,6 @@ class GAN(keras.Model):
     def sample(self, z, batch=0):
         """Returns the images of z, by the averaged generator if any. See `Sampler.sample`."""
         return self.sampler.sample(z, batch)
-
-    def interpolate(self, start, end, fractions):
-        """Interpolates between two of G's inputs. See `Sampler.interpolate`."""
-        return self.sampler.interpolate(start, end, fractions)
 
     @tf.function
     def update_batch_norm(self):

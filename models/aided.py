@@ -3,6 +3,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+import args as constants
 from models.adversarial import GAN
 from models.dcgan import initializer
 from models.feature_maps import FeatureMaps
@@ -90,6 +91,6 @@ def build_head(args, shape):
 def _convolve(x, args, **options):
     x = layers.Conv2D(
         HEAD_FILTERS, padding="same", kernel_initializer=initializer(args), **options)(x)
-    if args.batch_norm in ("discriminator", "both"):
+    if constants.has_batch_norm_in_d(args):
         x = layers.BatchNormalization(momentum=args.bn_momentum)(x)
     return layers.LeakyReLU(negative_slope=args.d_leaky_slope)(x)

@@ -52,7 +52,7 @@ class Autoencoder(keras.Model):
         return tf.reduce_mean(tf.square(self(batch, training=True) - batch))
 
     def train_step(self, batch):
-        """Learns one batch, and returns the mean of the loss over the epoch so far."""
+        """Trains on one batch, and returns the mean of the loss over the epoch so far."""
         with tf.GradientTape() as tape:
             loss = self.loss_of(batch)
             scaled_loss = self.optimizer.scale_loss(loss)

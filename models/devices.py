@@ -1,6 +1,6 @@
 """Training on one device, on all GPUs of a machine, or on several machines.
 
-TensorFlow's distribution strategies keep the weights equal on all devices. Each device learns an
+TensorFlow's distribution strategies keep the weights equal on all devices. Each device trains on an
 equal share of every batch.
 """
 import contextlib
@@ -29,9 +29,9 @@ def strategy():
 def fix_order_of_sums():
     """Makes two equal runs on a CPU equal to the last bit: one operation is computed at a time.
 
-    Where several are, chance decides in which order TensorFlow's AddN sums three or more gradients:
-    it starts with one whose memory is free to be overwritten. One operation still uses all cores.
-    Has no effect once TensorFlow has computed anything, as in a notebook.
+    If several run at once, the order in which TensorFlow's AddN sums three or more gradients is
+    random: it starts with one whose memory is free to be overwritten. One operation still uses all
+    cores. Has no effect once TensorFlow has computed anything, as in a notebook.
     """
     if not tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):

@@ -36,7 +36,7 @@ def update_batch_norm(average, z):
     """Sets the averaged generator's batch-norm statistics to those of one batch, `z`.
 
     It is not trained, so nothing else updates its moving mean and variance. A momentum of 0
-    replaces them by the batch's. The seeds of G's dropout are set back.
+    replaces them by the batch's. The seeds of G's dropout are restored.
 
     Args:
         average: the averaged generator, from `copy`.

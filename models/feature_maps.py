@@ -1,4 +1,4 @@
-"""Feature maps of networks that do not learn, to compare or to judge images by."""
+"""Feature maps of frozen networks, for losses and discriminators."""
 import pathlib
 
 import keras
@@ -20,14 +20,14 @@ class FeatureMaps:
     A plain class instead of a Keras layer, so that checkpoints do not contain its networks.
 
     Args:
-        texts: {constant: text}, such as of `content_features`. A text is the name of a network, a
-            colon, and the names of its layers separated by commas; vgg19 and random have default
-            layers. The networks are "vgg19", Keras' VGG19 with the weights of ImageNet, downloaded
-            once; "random", see `features.feature_network`; and .keras files that take images in
-            [0, 255].
+        texts: {constant: value}, such as {"content_features": "vgg19:block4_conv4"}. A value is
+            the name of a network, a colon, and the names of its layers separated by commas; vgg19
+            and random have default layers. The networks are "vgg19", Keras' VGG19 with the weights
+            of ImageNet, downloaded once; "random", see `features.feature_network`; and .keras files
+            that take images in [0, 255].
 
     Raises:
-        ValueError: if a text or a file is invalid, a layer does not exist, or the download fails.
+        ValueError: if a value or a file is invalid, a layer does not exist, or the download fails.
     """
 
     def __init__(self, texts):

@@ -1,4 +1,4 @@
-"""Networks that extract features of images, to compare images by."""
+"""Networks whose features are compared: pretrained ones, and random filters."""
 import pathlib
 import typing
 

@@ -28,9 +28,9 @@ class MinibatchDiscrimination(keras.layers.Layer):
     Reference: Salimans 2016 s3.2.
     """
 
-    def __init__(self, kernels, size=5, **options):
-        options["dtype"] = "float32"
-        super().__init__(**options)
+    def __init__(self, kernels, size=5, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
         self.kernels = kernels
         self.size = size
 
@@ -44,12 +44,6 @@ class MinibatchDiscrimination(keras.layers.Layer):
         distances = tf.reduce_sum(tf.abs(rows[:, None] - rows[None]), 3)  # [batch, batch, kernels]
         closeness = tf.reduce_sum(tf.exp(-distances), 1)                  # [batch, kernels]
         return tf.concat([inputs, closeness], 1)
-
-    def compute_output_shape(self, shape):
-        return *shape[:-1], shape[-1] + self.kernels
-
-    def get_config(self):
-        return {**super().get_config(), "kernels": self.kernels, "size": self.size}
 
 
 class SpectralNormalization(keras.layers.Wrapper):
@@ -65,9 +59,9 @@ class SpectralNormalization(keras.layers.Wrapper):
     Reference: Miyato 2018, arXiv:1802.05957.
     """
 
-    def __init__(self, layer, **options):
-        options["dtype"] = "float32"
-        super().__init__(layer, **options)
+    def __init__(self, layer, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(layer, **kwargs)
 
     def build(self, shape):
         super().build(shape)
@@ -85,6 +79,3 @@ class SpectralNormalization(keras.layers.Wrapper):
         sigma = tf.reduce_sum(v @ matrix * u)
         with keras.StatelessScope(state_mapping=[(self.layer.kernel, kernel / sigma)]):
             return self.layer(inputs)
-
-    def compute_output_shape(self, shape):
-        return self.layer.compute_output_shape(shape)

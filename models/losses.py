@@ -2,7 +2,7 @@
 
 Adversarial losses take logits, [batch, 1] or [batch, patches]. A sigmoid followed by a
 cross-entropy saturates at -log(1e-7) = 16.1, the "loss stuck at 16" of old tutorials. D has one
-loss for real images and one for fakes, which pass D in separate batches [ganhacks 4].
+loss for real images and one for fakes, which D gets in separate batches [ganhacks 4].
 """
 import math
 
@@ -38,7 +38,10 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
 
 
 def label_entropy(limits, others, flip):
-    """Returns the lowest cross-entropy that such targets allow, in nats: their mean's entropy."""
+    """Returns the lowest mean cross-entropy with targets of `sample_targets`, in nats.
+
+    It is the entropy of the mean target.
+    """
     mean = (1 - flip) * sum(limits) / 2 + flip * sum(others) / 2
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)
 

@@ -21,9 +21,7 @@ class WarmUp(GAN):
         with tape:
             loss = tf.where(learns, loss, 0.0)
         norm = super().update(optimizer, tape, loss, variables)
-        # The optimizer that counts is the inner one where float16's loss scaling wraps it.
-        iterations = getattr(optimizer, "inner_optimizer", optimizer).iterations
-        iterations.assign_sub(tf.cast(~learns, iterations.dtype))
+        optimizer.iterations.assign_sub(tf.cast(~learns, optimizer.iterations.dtype))
         return norm
 
 
@@ -42,7 +40,7 @@ class Forcecore(WarmUp):
         return variables
 
     def train_step(self, batch):
-        """Learns one batch: an update of D on real images, one on fakes, then one of G."""
+        """Trains on one batch: an update of D on real images, one on fakes, then one of G."""
         real, labels, inputs = self.unpack(batch)
         d_variables = self.discriminator.trainable_variables
 

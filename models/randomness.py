@@ -14,8 +14,8 @@ class Purpose(enum.IntEnum):
     GRID = 4          # z of the sample grid
     GENERATE = 5      # z of `generate` and `evaluate`
     REAL_VIEW = 6     # augmentation and noise of real images
-    FAKE_VIEW = 7     # the same of fakes in D's update
-    SECOND_VIEW = 8   # the same of fakes in G's update
+    FAKE_VIEW = 7     # augmentation and noise of fakes in D's update
+    SECOND_VIEW = 8   # augmentation and noise of fakes in G's update
     REPLAY = 9        # choice of earlier fakes
     PENALTY = 10      # points between real and fake images
     G_LABELS = 11     # targets of fakes in G's update
@@ -126,10 +126,5 @@ def slerp(start, end, fractions):
 
 def seed_states(networks):
     """Returns the seed states of layers such as Dropout. Keras does not save them as weights."""
-    states = []
-    for network in networks:
-        weights = {id(weight) for weight in network.weights}
-        for variable in network.variables:
-            if id(variable) not in weights:
-                states.append(variable)
-    return states
+    layers = [layer for network in networks for layer in network.layers]
+    return [layer.seed_generator.state for layer in layers if hasattr(layer, "seed_generator")]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 class ReplayBuffer(keras.layers.Layer):
-    """A ring of the newest fakes, which a checkpoint holds as the weight of this layer.
+    """A ring buffer of the newest fakes: a layer with one weight, so that checkpoints contain it.
 
     Args:
         size: number of images it holds.

@@ -356,7 +356,7 @@ def test_classes_are_one_hot_behind_z(conditional):
 
 def test_classes_are_interpolated_linearly(conditional):
     start, end = conditional.sample_z(2).numpy()
-    steps = conditional.interpolate(start, end, [0.0, 0.25]).numpy()
+    steps = conditional.sampler.interpolate(start, end, [0.0, 0.25]).numpy()
     assert steps[0] == pytest.approx(start, abs=1e-6)
     assert steps[1, 100:] == pytest.approx([0.75, 0.25, 0])
     lengths = np.linalg.norm([start[:100], end[:100]], axis=1)

@@ -60,6 +60,17 @@ def test_seed_decides_the_initial_weights(small, build):
     assert equal(one, same) and not equal(one, other)
 
 
+def test_seed_decides_the_dropout_when_sampling(small):
+    weights = models.build_sampler(small()).generator.get_weights()
+    images = []
+    for seed in (0, 0, 1):
+        sampler = models.build_sampler(small(seed=seed, g_dropout=0.5))
+        sampler.generator.set_weights(weights)
+        images.append(sampler.sample(tf.ones([1, small().latent_dim])).numpy())
+    one, same, other = images
+    assert equal([one], [same]) and not equal([one], [other])
+
+
 # ---- optimizers, precision and XLA
 
 

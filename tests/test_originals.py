@@ -30,6 +30,11 @@ def test_d_is_updated_on_real_images_and_then_on_fakes(small):
     assert set(logs) == {*gan.term_names, "d_gradient_norm", "g_gradient_norm"}
 
 
+def test_gradient_penalty_with_two_updates_of_d(small):
+    gan = models.build(small(d_updates="apart", gradient_penalty=10.0))
+    assert float(gan.train_step(REAL)["gradient_penalty"]) > 0
+
+
 @pytest.mark.parametrize("g_step_moves_d", [True, False])
 def test_defect_of_the_original_trains_d_to_accept_fakes(small, g_step_moves_d):
     gan = models.build(small(d_updates="apart", g_step_moves_d=g_step_moves_d,

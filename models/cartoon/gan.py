@@ -10,7 +10,7 @@ from models.cartoon.structure import draw
 from models.feature_maps import FeatureMaps
 from models.randomness import Purpose
 
-# {weight: term}, the terms of G's loss beside the adversarial one
+# {weight: term}, the terms of G's loss besides the adversarial one
 TERMS = {
     "content_weight": "content_distance",
     "style_weight": "style_distance",
@@ -31,7 +31,10 @@ class CartoonGAN(GAN):
     """
 
     def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
-        """Sets the optimizers and loads the networks for content and style, in float32."""
+        """Sets the optimizers and loads the networks for content and style.
+
+        Here, as `models.build` compiles outside the scope of `precision`: they compute in float32.
+        """
         super().compile(d_optimizer, g_optimizer, jit_compile)
         texts = {}
         if self.args.content_weight:
@@ -60,7 +63,8 @@ class CartoonGAN(GAN):
 
         Args:
             real: cartoons, float32 [batch, rows, columns, 3] in [-1, 1].
-            inputs: photos, and `fake` the images that G made of them, of the same shape and range.
+            fake: the images that G made of the photos, of the same shape and range.
+            inputs: the photos, of the same shape and range.
         """
         args = self.args
         [(name, _, g_loss)] = super().g_terms(real, real_view, fake, inputs, labels)

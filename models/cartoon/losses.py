@@ -23,8 +23,8 @@ def content_distance(expected, received):
 def style_distance(expected, received):
     """Returns the mean absolute difference of mean Gram matrices, relative to the expected ones.
 
-    A style has no places, unlike the content. The images of a batch show different things, so means
-    over the batch are compared, not pairs of images.
+    Unlike content, style does not depend on position. The images of a batch show different things,
+    so means over the batch are compared, not pairs of images.
 
     Args:
         expected: feature maps of cartoons, a list of [batch, rows, columns, channels] per layer.
@@ -49,11 +49,9 @@ def gram(maps):
     The mean of each channel of each image is subtracted first. Otherwise the brightness of an image
     outweighs its texture [AnimeGANv3, TachibanaYoshino].
     """
-    shape = tf.shape(maps)
-    places = shape[1] * shape[2]
-    x = tf.reshape(maps, [shape[0], places, maps.shape[-1]])
-    x -= tf.reduce_mean(x, 1, keepdims=True)
-    return tf.matmul(x, x, transpose_a=True) / tf.cast(places, "float32")
+    x = maps - tf.reduce_mean(maps, [1, 2], keepdims=True)
+    places = tf.shape(maps)[1] * tf.shape(maps)[2]
+    return tf.einsum("brcx,brcy->bxy", x, x) / tf.cast(places, "float32")
 
 
 def _relative_l1(expected, received):

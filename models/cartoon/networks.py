@@ -24,9 +24,9 @@ def build_generator(args, classes=0):
     photos = keras.Input([None, None, 3], name="photos")
     x = _convolve(photos, args, first_filters, kernel_size=7)
     x = _normalize_and_activate(x, args)                                    # 64x64
-    way_down = []
+    skips = []
     for filters in other_filters:
-        way_down.append(x)
+        skips.append(x)
         x = _convolve(x, args, filters, stride=2)
         x = _convolve(x, args, filters)
         x = _normalize_and_activate(x, args)                                # 32x32, 16x16
@@ -35,7 +35,7 @@ def build_generator(args, classes=0):
     for filters in reversed(args.generator_filters[:-1]):
         x = upsample(x, args, filters)
         if args.u_net:
-            x = layers.Add()([x, way_down.pop()])
+            x = layers.Add()([x, skips.pop()])
         x = _convolve(x, args, filters)
         x = _normalize_and_activate(x, args)                                # 32x32, 64x64
     if args.u_net:
@@ -121,7 +121,7 @@ def _normalize_and_activate(x, args):
 
 
 def _instance_norm(x):
-    """Normalizes each channel of each image [Ulyanov 2016].
+    """Normalizes each channel of each image [Ulyanov 2016, arXiv:1607.08022].
 
     The layers behind it do not know the image's contrast and colors, and the noise of flat areas is
     amplified.

@@ -33,6 +33,7 @@ def degrade(cartoons, seed, photos=None):
     """
     pixel = pixel_size(cartoons)
 
+    # `number` selects a stream of random numbers.
     def strength(number, low, high):
         shape = [tf.shape(cartoons)[0], 1, 1, 1]
         return randomness.uniform(shape, tf.random.fold_in(seed, number), low, high)

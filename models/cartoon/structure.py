@@ -114,7 +114,10 @@ def ramp(values, limits):
 
 
 def blur(images, sigma):
-    """Applies a Gaussian filter, of standard deviation `sigma`, to images of any channels."""
+    """Applies a Gaussian filter, of standard deviation `sigma`, to images of any channels.
+
+    Keras' `gaussian_blur` pads with zeros, and its single 2D filter is slower than two 1D filters.
+    """
     sigma *= pixel_size(images)
     radius = math.ceil(2.5 * sigma)
     weights = np.exp(-np.arange(-radius, radius + 1) ** 2 / (2 * sigma ** 2))

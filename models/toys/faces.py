@@ -340,10 +340,8 @@ def _front_hair(style, drop, variations):
     parted = variations["parting"]
     pointed = variations["pointing"]
     weights = (1 - parted) * (1 - pointed), parted * (1 - pointed), pointed
-    outline = 0
-    for weight, fringed in zip(weights, _fringed_outlines(style, drop)):
-        outline = outline + weight * fringed
-    return _to_pixels(outline)
+    outlines = _fringed_outlines(style, drop)
+    return _to_pixels(sum(weight * outline for weight, outline in zip(weights, outlines)))
 
 
 @functools.cache
