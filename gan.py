@@ -90,8 +90,8 @@ def train_gan(args):
     run = checkpoints.run_folder(args)
     pretrained = checkpoints.checkpoints(run / "pretrain")
     with checkpoints.open_run(args, run_record(args)) as folder:
-        # Numbers the names of layers from 0 again, as in a resumed run, which has built no
-        # pretraining: TensorFlow orders some sums by names.
+        # Restarts the numbers in the names of layers. TensorFlow orders some sums by names, and a
+        # resumed run, which builds no pretraining, must sum in the same order.
         keras.utils.clear_session()
         with devices.strategy().scope():
             gan = models.build(args, len(class_names(args)))
@@ -111,8 +111,8 @@ def train_gan(args):
 def fit(args, model, folder, batches, callback_classes, hint=""):
     """Trains `model` until it has seen `batches` batches. The callbacks write to `folder`.
 
-    If it has seen them already, prints so, with `hint`. A signal ends the epoch early, saves it,
-    and ends the process.
+    If it has seen them already, prints a message that ends in `hint`. A signal ends the epoch
+    early, saves it, and ends the process.
     """
     start = int(model.batch.numpy())
     if start >= batches:

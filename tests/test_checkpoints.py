@@ -69,6 +69,15 @@ def test_name_must_be_the_name_of_a_single_folder(tiny, name):
         checkpoints.run_folder(tiny(name=name))
 
 
+def test_run_that_lost_its_checkpoints_is_not_begun_again(here, even):
+    run = begin(even(), 2)
+    (run / "generator.keras").touch()
+    shutil.rmtree(run / "weights")
+    with pytest.raises(ValueError, match="no checkpoint.*name=even"):
+        with open_run(even()):
+            pass
+
+
 def test_run_is_opened_by_one_process_alone(here, even):
     with open_run(even()) as run:
         assert run == RUN
@@ -208,6 +217,12 @@ def test_superseded_checkpoints_are_removed_but_not_later_ones(here, even):
         f"{batch:06d}.weights.h5" for batch in (6, 12, 14, 16, 23)]
 
 
+def test_other_files_beside_checkpoints_are_ignored(here, even):
+    saved(even(), here, 2)
+    (here / "weights/000002-good.weights.h5").touch()
+    assert [path.name for path in checkpoints.checkpoints(here)] == ["000002.weights.h5"]
+
+
 def test_checkpoint_appears_whole_or_not_at_all(here, even, monkeypatch):
     model = saved(even(), here, 2)
     before = (here / "weights/000002.weights.h5").read_bytes()
@@ -268,7 +283,7 @@ def test_resume_skips_a_damaged_checkpoint(here, even, damage, capsys):
     checkpoints.load_newest(model, here)
     assert int(model.batch.numpy()) == 2
     printed = capsys.readouterr().out
-    assert "000004.weights.h5 is skipped" in printed and printed.count("\n") == 1
+    assert "000004.weights.h5 cannot be loaded" in printed and printed.count("\n") == 1
     (here / "weights/000002.weights.h5").write_bytes(b"")
     with pytest.raises(ValueError, match="weights"):
         checkpoints.load_newest(model, here)
@@ -461,8 +476,6 @@ def test_run_without_checkpoints_is_refused_with_the_names_of_others(here, even)
     begin(even(name="other"), 2)
     with pytest.raises(FileNotFoundError, match="with checkpoints: other.*name=even"):
         checkpoints.chosen_checkpoints(even())
-    with pytest.raises(FileNotFoundError, match="weights='nowhere'"):
-        checkpoints.chosen_checkpoints(even(weights="nowhere"))
 
 
 def test_more_may_differ_after_the_training(here, even):
@@ -505,3 +518,5 @@ def test_label_tells_checkpoint_and_seed(here, even):
     assert checkpoints.label_of(even(seed=1), own) == "000002-seed1"
     assert checkpoints.label_of(even(name="other"), own) == "runs-even-weights-000002"
     assert checkpoints.label_of(even(), pathlib.Path("/a/../mine.weights.h5")) == "a-mine"
+    copied = pathlib.Path("000002.weights.h5")  # not the run's own
+    assert checkpoints.label_of(even(), copied) == "weights-000002"

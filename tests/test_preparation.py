@@ -78,13 +78,20 @@ def test_warnings_are_printed(toys, tiny, capsys):
 
 def test_without_any_images_toy_faces_are_used(here, capsys):
     args, _ = constants.parse(["batches=7", "batch_size=64"])
-    chosen = preparation.choose_data(args)
+    chosen, _ = preparation.prepare(constants.override(args, dataset_size=80))
     assert constants.preset_name(chosen) == "ToyFaces"
     assert (chosen.name, chosen.data) == ("toyfaces", "toyfaces.hdf5")
     assert (chosen.batches, chosen.batch_size) == (7, 64)  # as they were given, as Args has it
     printed = capsys.readouterr().out
-    assert "toy faces" in printed and "python data.py images=" in printed
-    assert printed.count("\n") == 1
+    first_line = printed.splitlines()[0]
+    assert "toy faces" in first_line and "python data.py images=" in first_line
+
+
+def test_sampling_without_a_run_does_not_announce_toy_faces(here, capsys):
+    args, verbs = constants.parse(["Small", "generate"])
+    with pytest.raises(FileNotFoundError, match="runs/small has no checkpoint.*name=small$"):
+        preparation.prepare(args, verbs)
+    assert capsys.readouterr().out == ""
 
 
 def test_another_preset_keeps_its_constants_on_toy_faces(here):

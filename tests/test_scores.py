@@ -15,7 +15,7 @@ import data
 import models
 from models import features
 from training import callbacks, checkpoints, scores
-from training.scores import drawing, evaluation, metrics, real, table, truths
+from training.scores import drawing, evaluation, metrics, real, table
 
 RUN = pathlib.Path("runs/toyfaces")
 
@@ -332,8 +332,8 @@ def test_error_by_hand():
     images = np.zeros([1, 2, 2, 3], "uint8")
     drawings = images.copy()
     drawings[0, 0, 0] = [30, 60, 90]
-    assert truths.error(images, drawings) == (30 + 60 + 90) / 12
-    assert truths.error(drawings, images) == (30 + 60 + 90) / 12  # uint8 does not wrap around
+    assert drawing.error(images, drawings) == (30 + 60 + 90) / 12
+    assert drawing.error(drawings, images) == (30 + 60 + 90) / 12  # uint8 does not wrap around
 
 
 def test_edge_correlation_by_hand():
@@ -345,8 +345,8 @@ def test_edge_correlation_by_hand():
     # and m = 1 + r. Their products are 4.5 (4 r - 4), their squares 81 and 48 - 4 m ** 2.
     root = 2 ** 0.5
     by_hand = 4.5 * (4 * root - 4) / np.sqrt(81 * (48 - 4 * (1 + root) ** 2))
-    assert truths.edge_correlation(first, second) == pytest.approx(by_hand)
-    assert truths.edge_correlation(first, 0 * first) == 0
+    assert drawing.edge_correlation(first, second) == pytest.approx(by_hand)
+    assert drawing.edge_correlation(first, 0 * first) == 0
 
 
 def test_flat_share_counts_pixels_in_areas_of_one_gray():
@@ -379,7 +379,7 @@ def test_toy_scenes_are_compared_with_their_true_drawings(run):
 
     save_run(args)
     found = scores.evaluate(args, translate)
-    assert found["photos"]["error_truth_10"] == pytest.approx(truths.error(photos, drawings))
+    assert found["photos"]["error_truth_10"] == pytest.approx(drawing.error(photos, drawings))
     assert found["000008"]["error_truth_10"] == pytest.approx(
         found["photos"]["error_truth_10"] / 2, rel=1e-4)
     correlations = [found[label]["edge_correlation_10"] for label in ("photos", "000008")]

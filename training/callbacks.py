@@ -17,7 +17,6 @@ import time
 
 import keras
 import matplotlib.figure
-import matplotlib.ticker
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -78,28 +77,35 @@ class Epochs(keras.callbacks.Callback):
         return self
 
     def __exit__(self, *error):
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        self._restore_handlers()
 
     def _receive(self, number, frame):
         self.received = number
-        self.__exit__()  # the next signal has its usual effect
+        self._restore_handlers()  # the next signal has its usual effect
+
+    def _restore_handlers(self):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     def on_train_begin(self, logs=None):
         self.batch = int(self.model.batch.numpy())
 
     def on_train_batch_begin(self, step, logs=None):
         self.batch += 1
-        # All machines must stop after the same batch, whichever of them was signalled.
-        if devices.any_machine(bool(self.received)):
-            self.received = self.received or signal.SIGTERM
+        is_last = self._was_signalled() or self.batch == self.batches
         # Keras ends the epoch after this batch ...
-        self.model.stop_training = (
-            self.received or self.batch == self.batches or self.batch % self.args.dump_every == 0)
+        self.model.stop_training = is_last or self.batch % self.args.dump_every == 0
 
     def on_epoch_end(self, epoch, logs=None):
         # ... and, after an epoch, the training.
-        self.model.stop_training = bool(self.received) or self.batch == self.batches
+        self.model.stop_training = self._was_signalled() or self.batch == self.batches
+
+    def _was_signalled(self):
+        """Returns whether any machine received a signal: all must stop after the same batch."""
+        was_signalled = devices.any_machine(bool(self.received))
+        if was_signalled:
+            self.received = self.received or signal.SIGTERM
+        return was_signalled
 
 
 class Progress(keras.callbacks.Callback):
@@ -266,7 +272,7 @@ class DumpSamples(Callback):
     """Writes the sample grid as dump.png and samples/<batch>.png.
 
     At the start it writes reals.png and, if `augment` or `instance_noise` is on, augmented.png: the
-    same images as D sees them in the first batch.
+    same images, augmented as D's images are.
     """
 
     def on_train_begin(self, logs=None):

@@ -30,7 +30,7 @@ MAY_DIFFER = {"name", "data", "batches", "dump_every", "keep_every", "generate_c
               "generate_class", "generate_from", "evaluate_count", "features"}
 # Constants that may also differ for `generate` and `evaluate`.
 MAY_DIFFER_AFTER_TRAINING = MAY_DIFFER | {"weights", "seed", "grid", "jit_compile", "images"}
-# Constants that the images of a checkpoint depend on, beside its weights.
+# Constants that the images of a checkpoint depend on, besides its weights.
 SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "output_blur", "g_leaky_slope",
                 "g_dropout", "conditional")
 # The original's names of its weights, which Keras 2 wrote [forcecore].
@@ -75,7 +75,8 @@ def open_run(args, record):
         The folder to write to, a Path. On machines other than the chief it is a temporary one.
 
     Raises:
-        ValueError: if the run was begun with other constants or images, or is in use.
+        ValueError: if the run was begun with other constants or images, is in use, or has lost its
+            checkpoints.
     """
     from models import devices
 
@@ -88,6 +89,10 @@ def open_run(args, record):
         return
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
+        if (run / "generator.keras").exists() and not checkpoints(run):
+            raise ValueError(f"{run} has a generator, but no checkpoint to resume from. Restore its "
+                             "folder weights, or choose another `name` for a new run. "
+                             f"Received: name={run.name}")
         write_text(run / "args.json", json.dumps(record, indent=1))
         yield run
 
@@ -103,7 +108,7 @@ def _locked(run):
             raise ValueError(f"{run} is in use by another process. Wait for it, or choose "
                              f"another `name`. Received: name={run.name}") from None
         except OSError as error:  # some network file systems have no locks
-            print(f"{run} cannot be locked ({error.strerror}): do not train it twice at a time.")
+            print(f"{run} cannot be locked ({error.strerror}): do not start a second training of this run.")
         yield
 
 
@@ -124,7 +129,9 @@ def read_record(run):
     path = run / "args.json"
     try:
         record = json.loads(path.read_text())
-        record["constants"], record["overrides"], record["preset"]  # raises if one is missing
+        missing = {"constants", "overrides", "preset"} - set(record)
+        if missing:
+            raise LookupError(f"without {', '.join(sorted(missing))}")
         return record
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
@@ -163,8 +170,8 @@ def check_record(run, record, may_differ=MAY_DIFFER):
             differences.append(f"  {name}: {before!r} in {run}/args.json, {value!r} now")
     if differences:
         lines = "\n".join(differences)
-        raise ValueError(f"{run} was begun with other constants. Set these back to resume it, or "
-                         f"choose another `name` for a new run. Received:\n{lines}")
+        raise ValueError(f"{run} was begun with other constants. Set these back, or begin a new run "
+                         f"under another `name`. Received:\n{lines}")
     if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
         raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
                          "to resume it, or choose another `name` for a new run. "
@@ -176,7 +183,8 @@ def check_record(run, record, may_differ=MAY_DIFFER):
 
 def checkpoints(folder):
     """Returns the checkpoints in `folder`/weights, Paths, the oldest first."""
-    found = [path for path in folder.glob("weights/*.weights.h5") if path.name[0].isdigit()]
+    found = [path for path in folder.glob("weights/*.weights.h5")
+             if path.name.removesuffix(".weights.h5").isdigit()]
     return sorted(found, key=batch_of)
 
 
@@ -218,9 +226,8 @@ def save(model, folder, args):
     needed = 12 * model.count_params()
     if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-    temporary = target.with_name(".new.weights.h5")
-    model.save_weights(temporary)
-    os.replace(temporary, target)
+    with data.whole_file(target) as temporary:
+        model.save_weights(temporary)
     for checkpoint in checkpoints(folder):
         # Later ones are damaged: the resumed run skipped them, and will replace them.
         if batch_of(checkpoint) < newest and not is_kept(batch_of(checkpoint), newest, args):
@@ -239,7 +246,7 @@ def load_newest(model, folder):
             load_weights(model, checkpoint)
             return
         except ValueError as error:
-            print(f"{checkpoint} is skipped. {error}")
+            print(f"{checkpoint} cannot be loaded and is skipped. {error}")
     if found:
         raise ValueError("No checkpoint can be loaded. Restore one, or choose another `name`. "
                          f"Received: {folder / 'weights'}")
@@ -315,12 +322,12 @@ def check_file(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
     if not os.path.isdir(path) and not h5py.is_hdf5(path):
-        raise ValueError("`weights` must be a checkpoint that is not damaged, such as "
+        raise ValueError("A checkpoint must be an undamaged HDF5 file with weights, such as "
                          f"runs/small/weights/020000.weights.h5. Received: {path}")
 
 
 def load_weights(model, path):
-    """Loads weights that Keras saved: .weights.h5, or .hdf5 of Keras 2. Raises as `load_network`.
+    """Loads weights that Keras saved: .weights.h5, or .hdf5 of Keras 2. Raises: see `load_network`.
     """
     check_file(path)
     try:
@@ -341,7 +348,7 @@ def has_average(path):
 
 
 def load_networks(gan, path):
-    """Loads the networks of a GAN, without the state of training. Raises as `load_network`.
+    """Loads the networks of a GAN, without the state of training. Raises: see `load_network`.
 
     Args:
         gan: what `models.build` returned.
@@ -356,7 +363,7 @@ def load_networks(gan, path):
 
 
 def load_generator(sampler, path):
-    """Loads the generator to sample from: the averaged one if any. Raises as `load_network`.
+    """Loads the generator to sample from: the averaged one if any. Raises: see `load_network`.
 
     Args:
         sampler: what `models.build_sampler` returned.
@@ -393,10 +400,10 @@ def save_generator(generator, path):
 def chosen_checkpoints(args):
     """Returns the checkpoints to generate from or to evaluate, Paths, the oldest first.
 
-    These are the run's own, or `weights` alone, unless that is what the run was begun with.
+    These are the run's own, or `weights` alone, unless the run itself was started from it.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if the run has none.
         ValueError: if its run was begun with other constants.
     """
     run = run_folder(args)
@@ -406,20 +413,19 @@ def chosen_checkpoints(args):
         found = [weights_path(args.weights)]
     else:
         found = checkpoints(run)
-    if not found or not found[0].exists():
+    if not found:
         _check_version(run)
         others = [folder.name for folder in sorted(run.parent.glob("*")) if checkpoints(folder)]
         raise FileNotFoundError(f"{run} has no checkpoint. Train first, or choose another `name` "
                                 f"(with checkpoints: {', '.join(others) or 'none'}), or set "
-                                f"`weights` to a checkpoint. Received: name={args.name}, "
-                                f"weights={args.weights!r}")
+                                f"`weights` to a checkpoint. Received: name={args.name}")
     sampled_with = {name: record["constants"][name] for name in SAMPLED_WITH}
     check_record(_run_of(found[0]), {"constants": sampled_with})
     return found
 
 
 def checkpoint_of_batch(args, found):
-    """Returns the one of the checkpoints `found` that has the number `args.checkpoint`.
+    """Returns the checkpoint of batch `args.checkpoint` among the checkpoints `found`.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -433,7 +439,7 @@ def checkpoint_of_batch(args, found):
 
 
 def weights_are_chosen(args):
-    """Returns whether `weights` is set, and is not what the run itself was begun with."""
+    """Returns whether `weights` is set, and the run itself was not started from it."""
     begun = read_record(run_folder(args))
     return args.weights not in ("", begun.get("constants", {}).get("weights"))
 
@@ -471,8 +477,8 @@ def check_generate_class(args, names):
 def label_of(args, checkpoint):
     """Returns the name under which the images and scores of a checkpoint are kept.
 
-    It is the number of its batch; for a checkpoint of another run its path. A `seed` other than
-    the run's is appended.
+    It is the number of its batch; for a checkpoint of another run its path, which begins with
+    "weights-" if it is a number. A `seed` other than the run's is appended.
     """
     run = run_folder(args)
     if checkpoint.parent == run / "weights" or checkpoint == PRETRAINED:
@@ -480,6 +486,8 @@ def label_of(args, checkpoint):
     else:
         parts = checkpoint.parts[1:] if checkpoint.is_absolute() else checkpoint.parts
         label = "-".join(part for part in parts if part != "..").removesuffix(".weights.h5")
+        if label.isdigit():
+            label = f"weights-{label}"
     begun = read_record(run)
     if args.seed != begun.get("constants", {}).get("seed", 0):
         label += f"-seed{args.seed}"

@@ -28,7 +28,12 @@ def prepare(args, verbs=()):
     args = resume_constants(args)
     is_new = not checkpoints.read_record(checkpoints.run_folder(args))
     if is_new and (trains or not args.weights):  # sampling from `weights` needs no data
-        args = resume_constants(choose_data(args))  # toy faces have a run folder of their own
+        chosen = choose_data(args)  # toy faces have a run folder of their own
+        if trains and chosen is not args:
+            print(f"There is no {args.data}, and no image in {args.images}: using toy faces. "
+                  "For your own images: python data.py images=my-faces")
+        if trains or checkpoints.read_record(checkpoints.run_folder(chosen)):
+            args = resume_constants(chosen)
     constants.check(args)
     for warning in constants.warnings(args):
         print(warning)
@@ -98,8 +103,6 @@ def choose_data(args):
     is_default = args.images == constants.Args.images and args.data == constants.Args.data
     if has_data or not is_default:
         return args
-    print(f"There is no {args.data}, and no image in {args.images}: using toy faces. "
-          "For your own images: python data.py images=my-faces")
     if constants.preset_name(args) == "Args":
         return constants.override(constants.ToyFaces, **constants.overrides(args))
     toys = constants.ToyFaces

@@ -58,7 +58,7 @@ class SwapCheckpoints(Callback):
         older = candidates(batch, self.args)
         if not older:
             return
-        # [seed, batch] alone would be the seed of the images' order in that pass.
+        # A stream of its own: [seed, batch] alone seeds the images' order in data.py.
         random = np.random.default_rng([self.args.seed, batch, 0, 1])
         name = random.choice(["generator", "discriminator"])
         chosen = older[random.integers(len(older))]

@@ -50,7 +50,7 @@ def healthy_zones(args):
 # above nor below a limit.
 
 class State(typing.NamedTuple):
-    """What a check sees of a run, after an epoch."""
+    """The state of a run after an epoch, which the checks read."""
     args: type           # the constants
     rows: list           # of each epoch, the newest last: {"batch": batches trained, name: mean}
     samples: np.ndarray  # the sample grid [count, rows, columns, channels] in [-1, 1]
@@ -136,7 +136,7 @@ def falling_g_loss(state):
 class Check(typing.NamedTuple):
     """A row of the table."""
     number: typing.Callable  # takes a State, returns a float
-    side: str                # of the limit on which a number is a failure: "above" or "below"
+    side: str                # failures lie "above" or "below" the limit
     limit: float
     text: str                # with {number} and {limit}: meaning, remedy and source of a failure
 
@@ -279,7 +279,7 @@ class Watch(StopOnNonFinite):
         self.failing = []  # checks
 
     def on_epoch_end(self, epoch, logs=None):
-        start = self.batch  # of the epoch
+        start = self.batch  # still the end of the last epoch
         super().on_epoch_end(epoch, logs)
         if start < self.args.warmup_batches:  # until then D trains alone, and may win
             return

@@ -5,7 +5,7 @@ import data
 import models
 from models import features
 from training import checkpoints
-from training.scores import drawing, metrics, real, table, truths
+from training.scores import drawing, metrics, real, table
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
 
@@ -48,8 +48,8 @@ def evaluate(args, generate_images):
 
     These are the newest checkpoint of the run and those that `keep_every` keeps, or `weights`.
     Writes scores.csv, scores.png, and neighbours.png: the 16 generated images nearest to a training
-    image, each beside that image, of the last checkpoint scored. Toy scenes are compared with their
-    true drawings, too; the row "photos" has the scores of the photos as they are.
+    image, each beside that image, of the last checkpoint scored. Toy scenes are also compared with
+    their true drawings; the row "photos" has the scores of the photos as they are.
 
     Args:
         args: the constants, a class of args.py.
@@ -72,7 +72,7 @@ def evaluate(args, generate_images):
 
 
 def _unscored(args, found, run):
-    """Returns those of the checkpoints `found` that need scores, {row: Path}."""
+    """Returns the checkpoints without scores that `evaluate` is to score, {row: Path}."""
     kept = []
     if args.keep_every:
         kept = [path for path in found[:-1] if checkpoints.batch_of(path) % args.keep_every == 0]
@@ -102,7 +102,7 @@ def _score(args, unscored, generate_images, run):
         true_drawings = data.truths(args, count)
         photos = data.denormalize(data.photos(args, count))
         rows["photos"] = scores_of(args, real.extract(network, photos), reals)
-        rows["photos"].update(scores_of_translations(args, photos, true_drawings))
+        rows["photos"].update(drawing_scores(args, photos, true_drawings))
 
     for label, path in unscored.items():
         checkpoints.load_generator(sampler, path)
@@ -110,8 +110,7 @@ def _score(args, unscored, generate_images, run):
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)
         if args.photos:
-            rows[label].update(
-                scores_of_translations(args, generated.images, true_drawings))
+            rows[label].update(drawing_scores(args, generated.images, true_drawings))
         table.write_scores(run, rows)
         _print_scores(label, rows)
     _save_neighbours(args, generated, reals, run / "neighbours.png")
@@ -157,21 +156,14 @@ def scores_of(args, generated, reals):
     return {table.column(args, name): value for name, value in scores.items()}
 
 
-def scores_of_translations(args, images, true_drawings):
-    """Computes the scores of translated photos that need no network.
-
-    Args:
-        args: the constants, a class of args.py.
-        images: uint8 [evaluate_count, rows, columns, 3].
-        true_drawings: of toy scenes, uint8 of the same shape; otherwise None.
+def drawing_scores(args, images, truths=None):
+    """Computes scores of images, uint8 [evaluate_count, rows, columns, 3], that need no network.
 
     Returns:
-        {column: value}, see `drawing.drawing_scores` and `truths.truth_scores`.
+        {column: value}, see `drawing.drawing_scores`.
     """
-    scores = drawing.drawing_scores(args, images)
-    if true_drawings is not None:
-        scores.update(truths.truth_scores(args, images, true_drawings))
-    return scores
+    scores = drawing.drawing_scores(images, truths)
+    return {f"{name}_{table.count_text(args)}": value for name, value in scores.items()}
 
 
 def scores_of_real_images(args, reals, random):
@@ -189,7 +181,7 @@ def scores_of_real_images(args, reals, random):
     chosen = reals.train.take(rows)
     scores = scores_of(args, chosen, reals)
     if args.photos:
-        scores.update(drawing.drawing_scores(args, chosen.images))
+        scores.update(drawing_scores(args, chosen.images))
     # These are copies of training images. Other real images would score 0.5.
     scores[table.column(args, "memorization")] = 0.5
     return scores

@@ -92,7 +92,7 @@ def _classifier_file(args):
 
 
 def _beside_data(args, name, ending):
-    """Returns the name of a file of what was computed of these training and test images."""
+    """Returns the name of a file of what is computed from these training and test images."""
     train_rows, test_rows = data.split(args, len(data.open_images(args)))
     stem = args.data.removesuffix(".hdf5")
     counts = f"{len(train_rows)}-{len(test_rows)}"
