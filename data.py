@@ -686,55 +686,44 @@ def reals(args):
 
 # ---- batches
 
-def iterate(args, start=0, labels=False, shares=1, mine=(0,)):
+def iterate(args, start=0):
     """Returns a generator of training batches, without end.
 
     Args:
         args: the constants of the run.
         start: number of the first batch: `iterate(args, 10)` continues after ten batches.
-        labels: whether to yield labels too.
-        shares: number of devices that train together: a batch is cut into so many parts.
-        mine: the parts to yield, one after the other, in place of the whole batch.
 
     Yields:
-        images, float32 [batch_size / shares, *image_shape] in [-1, 1]
-        if `labels`: (images, labels), the latter int32 [batch_size / shares]
+        images, float32 [batch_size, *image_shape] in [-1, 1]
+        if `conditional`: (images, labels), the latter int32 [batch_size]
         if `photos` is set: (images, photos, the same images smoothed)
     """
-    return _batches(args, _read_datasets(args, labels), start, shares, mine)
+    return _batches(args, _open_datasets(args), start)
 
 
-def load(args, start=0, shares=1, mine=(0,)):
-    """Returns an endless tf.data.Dataset of what `iterate` yields, with labels if `conditional`.
-
-    It reads two batches ahead.
+def load(args, start=0):
+    """Returns an endless tf.data.Dataset of what `iterate` yields. It reads two batches ahead.
 
     Raises:
-        FileNotFoundError, ValueError: `data` cannot be used, or `batch_size` is not a multiple of
-            `shares`.
+        FileNotFoundError, ValueError: `data` cannot be used.
     """
     import tensorflow as tf
-    if args.batch_size % shares:
-        raise ValueError(f"`batch_size` must be a multiple of {shares}, the number of devices that "
-                         f"train together. Received: batch_size={args.batch_size}")
-    datasets = _read_datasets(args, args.conditional)
-    count = args.batch_size // shares
-    signature = tf.TensorSpec((count, *args.image_shape), "float32")
+    signature = tf.TensorSpec((args.batch_size, *args.image_shape), "float32")
     if args.photos:
         signature = (signature, signature, signature)
     elif args.conditional:
-        signature = (signature, tf.TensorSpec((count,), "int32"))
-    batches = functools.partial(_batches, args, datasets, start, shares, mine)
+        signature = (signature, tf.TensorSpec((args.batch_size,), "int32"))
+    batches = functools.partial(_batches, args, _open_datasets(args), start)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread can delay the end by half a minute [measured]
     return dataset.prefetch(2).with_options(options)
 
 
-def _read_datasets(args, with_labels):
-    """Returns the datasets that batches are made of: {name: array, or Images}."""
+def _open_datasets(args):
+    """Opens what batches are made from: {name: array, or Images}."""
     datasets = {"faces": open_images(args).in_memory()}
-    if with_labels:
+    if args.conditional:
         datasets["labels"], _ = labels(args)
     if args.photos:
         datasets["photos"] = open_images(args, "photos").in_memory()
@@ -742,13 +731,13 @@ def _read_datasets(args, with_labels):
     return datasets
 
 
-def _batches(args, datasets, start, shares, mine):
+def _batches(args, datasets, start):
     """Yields what `iterate` describes."""
     images = datasets["faces"]
-    batch_rows = _batch_rows(args, len(images), start, shares, mine)
+    batch_rows = _batch_rows(args, len(images), start)
     if args.photos:
         photos = datasets["photos"]
-        photo_rows = _batch_rows(args, len(photos), start, shares, mine, PHOTO_STREAM)
+        photo_rows = _batch_rows(args, len(photos), start, PHOTO_STREAM)
     for rows, mirrored in batch_rows:
         batch = _read(images, rows, mirrored)
         if args.photos:
@@ -760,29 +749,26 @@ def _batches(args, datasets, start, shares, mine):
             yield batch
 
 
-def _batch_rows(args, count, start, shares, mine, stream=()):
-    """Yields the rows of the parts of each batch, and which of these images are mirrored.
+def _batch_rows(args, count, start, stream=()):
+    """Yields the rows of each batch, and which of these images are mirrored.
 
     Each pass over the training images has an order of its own, which depends on (seed, pass,
     stream). Images beyond the last full batch of a pass are left out.
     """
     training, _ = split(args, count)
-    batches_per_pass = len(training) // args.batch_size
-    part_size = args.batch_size // shares
-    pass_of_order = None
-    for batch in itertools.count(start):
-        pass_number, index = divmod(batch, batches_per_pass)
-        if pass_number != pass_of_order:
-            rng = np.random.default_rng([args.seed, pass_number, *stream])
-            order = rng.permutation(training)
-            pass_of_order = pass_number
-        rows = np.sort(order[index * args.batch_size:(index + 1) * args.batch_size])  # for the disk
-        # From 1: NumPy takes [1, 2, 0] for [1, 2], which is the seed of the order.
-        rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
-        mirrored = rng.random(len(rows)) < 0.5 * args.flip
-        for share in mine:
-            part = slice(share * part_size, (share + 1) * part_size)
-            yield rows[part], mirrored[part]
+    size = args.batch_size
+    batches_per_pass = len(training) // size
+    first_pass, first_batch = divmod(start, batches_per_pass)
+    for pass_number in itertools.count(first_pass):
+        rng = np.random.default_rng([args.seed, pass_number, *stream])
+        order = rng.permutation(training)
+        for index in range(first_batch, batches_per_pass):
+            rows = np.sort(order[index * size:(index + 1) * size])  # for the disk
+            # From 1: NumPy ignores the 0 in [1, 2, 0], and [1, 2] is the seed of an order.
+            rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
+            mirrored = rng.random(size) < (0.5 if args.flip else 0.0)
+            yield rows, mirrored
+        first_batch = 0
 
 
 def _read(images, rows, mirrored):

@@ -3,7 +3,6 @@
 `python gan.py [preset] [verb ...] [constant=value ...]`, main() is at the bottom. The constants
 are in args.py, the run is in runs/<name>.
 """
-import functools
 import signal
 import sys
 
@@ -113,7 +112,14 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
 
     If it has seen them already, prints a message that ends in `hint`. A signal ends the epoch
     early, saves it, and ends the process.
+
+    Raises:
+        ValueError: if devices that train together cannot share a batch equally.
     """
+    shares = devices.strategy().num_replicas_in_sync
+    if args.batch_size % shares:
+        raise ValueError(f"`batch_size` must be a multiple of {shares}, the number of devices that "
+                         f"train together. Received: batch_size={args.batch_size}")
     start = int(model.batch.numpy())
     if start >= batches:
         print(f"{folder} has already been trained on all {batches} batches.{hint}")
@@ -122,10 +128,9 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
     epochs = callbacks.Epochs(args, batches)
     all_callbacks = [callback(args, folder) for callback in callback_classes]
     all_callbacks += [epochs, callbacks.Progress(batches)]
-    batches_from_start = functools.partial(data.load, args, start)
     # Both numbers are upper bounds: `Epochs` ends the epochs and the training.
     with epochs:
-        model.fit(devices.distribute(batches_from_start), steps_per_epoch=args.dump_every,
+        model.fit(data.load(args, start), steps_per_epoch=args.dump_every,
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
     devices.any_machine(False)  # the others wait here until the chief has saved
     if epochs.received:

@@ -62,23 +62,6 @@ def machine():
     return resolver.task_id
 
 
-def distribute(load):
-    """Returns the input pipeline of all devices.
-
-    Args:
-        load: function (shares, mine) -> tf.data.Dataset of those shares of each batch. `shares`
-            is the number of devices, `mine` a range with those of this machine.
-    """
-    def load_shares_of_machine(context):
-        devices_here = context.num_replicas_in_sync // context.num_input_pipelines
-        first = context.input_pipeline_id * devices_here
-        return load(context.num_replicas_in_sync, range(first, first + devices_here))
-
-    if strategy().num_replicas_in_sync == 1:
-        return load(1, range(1))
-    return strategy().distribute_datasets_from_function(load_shares_of_machine)
-
-
 def apply(optimizer, gradients, variables):
     """Applies the mean of the devices' gradients: Keras' optimizers apply their sum."""
     replicas = count()

@@ -470,17 +470,6 @@ def test_iterate_and_load_resume_at_any_batch(numbered):
     assert numbers_of(data.load(small_args(), 13).as_numpy_iterator(), 3) == batches[13:16]
 
 
-def test_shares_of_a_batch_add_up_to_it(numbered):
-    args = small_args(batch_size=4)
-    whole = numbers_of(data.iterate(args), 3)
-    parts = numbers_of(data.iterate(args, shares=2, mine=(0, 1)), 6)
-    assert [parts[k] + parts[k + 1] for k in (0, 2, 4)] == whole
-    second = numbers_of(data.iterate(args, shares=4, mine=(1,)), 3)
-    assert second == [batch[1:2] for batch in whole]
-    with pytest.raises(ValueError, match="`batch_size`"):
-        data.load(args, shares=3)
-
-
 def test_split_is_the_same_for_any_seed():
     training, test = data.split(small_args(test_fraction=0.3), 10)
     assert sorted([*training, *test]) == list(range(10))
@@ -493,7 +482,7 @@ def test_load_returns_labels_if_conditional(here, tiny):
     args = tiny(conditional=True)
     data.make(args)
     images, labels = next(data.load(args, 3).as_numpy_iterator())
-    expected_images, expected_labels = next(data.iterate(args, 3, labels=True))
+    expected_images, expected_labels = next(data.iterate(args, 3))
     assert (images == expected_images).all()
     assert (labels == expected_labels).all()
     all_labels, _ = data.labels(args)

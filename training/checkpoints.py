@@ -322,7 +322,7 @@ def check_file(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
     if not os.path.isdir(path) and not h5py.is_hdf5(path):
-        raise ValueError("A checkpoint must be an undamaged HDF5 file with weights, such as "
+        raise ValueError("`weights`, like every checkpoint, must be an undamaged HDF5 file, such as "
                          f"runs/small/weights/020000.weights.h5. Received: {path}")
 
 

@@ -14,6 +14,7 @@ from compare_runs import differences
 from conftest import ROOT, TINY, arguments
 
 import data
+import gan
 from models import devices
 
 # Without batch norm, whose statistics each device takes from its own images.
@@ -34,7 +35,6 @@ from models import devices
 """
 
 TRAIN = """
-import functools
 preset, _ = args.parse(["ToyFaces", *sys.argv[1:]])
 
 def train(model, batches):
@@ -48,7 +48,7 @@ with devices.strategy().scope():
     two = models.build(preset)
 assert devices.strategy().num_replicas_in_sync == 2
 one_logs, one_weights = train(one, data.load(preset))
-two_logs, two_weights = train(two, devices.distribute(functools.partial(data.load, preset, 0)))
+two_logs, two_weights = train(two, data.load(preset))
 
 assert max(np.abs(old - new).max() for old, new in zip(before, one_weights)) > 1e-3
 for first, second in zip(one_weights, two_weights, strict=True):
@@ -110,7 +110,6 @@ def test_one_device_needs_no_strategy():
     assert devices.machine() == 0
     assert devices.any_machine(True) and not devices.any_machine(False)
     assert devices.logs({"g_loss": 1.0}) == {"g_loss": 1.0}
-    assert devices.distribute(lambda shares, mine: (shares, list(mine))) == (1, [0])
 
 
 @pytest.mark.parametrize("jobs, task_type, index, machine", [
@@ -126,15 +125,11 @@ def test_machine_0_is_the_chief(monkeypatch, jobs, task_type, index, machine):
     assert devices.machine() == machine
 
 
-def test_machine_gets_the_shares_of_its_devices(monkeypatch):
-    """The second of three machines with two devices each."""
-    context = types.SimpleNamespace(
-        num_replicas_in_sync=6, num_input_pipelines=3, input_pipeline_id=1)
-    strategy = types.SimpleNamespace(
-        num_replicas_in_sync=6,
-        distribute_datasets_from_function=lambda load: load(context))
+def test_batch_that_devices_cannot_share_is_refused(monkeypatch, tiny):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=3)
     monkeypatch.setattr(devices, "strategy", lambda: strategy)
-    assert devices.distribute(lambda shares, mine: (shares, list(mine))) == (6, [2, 3])
+    with pytest.raises(ValueError, match="`batch_size`.*batch_size=8"):
+        gan.fit(tiny(batch_size=8), None, None, 1, ())
 
 
 # ---- several devices and machines
