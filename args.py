@@ -98,7 +98,7 @@ class Args:
     weights = ""  # a checkpoint to start a new run from, or pretrained, for Small; "" = none
 
     # ---- the verbs generate and evaluate
-    generate_count = 64  # number of images to generate [guess]
+    generate_count = 64  # number of images to generate from z [guess]
     checkpoint = "newest"  # to generate from: newest, a batch, such as 5000, or best
     generate_class = ""  # the class to generate if `conditional`; "" = all in turn
     evaluate_count = 3000  # generated images per checkpoint, 3k in names of scores [guess]

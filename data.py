@@ -30,34 +30,28 @@ import platform
 import re
 import shutil
 import sys
-import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-# Before HDF5 is loaded: some file systems have no locks. A file is never changed, but replaced.
-os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
+from models.toys import faces, numbers, scenes  # before h5py: models turns off HDF5's file locks
 
-import h5py  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image, ImageFilter, ImageOps  # noqa: E402
-
-from models.toys import faces, numbers, scenes  # noqa: E402
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # see `_open_image`
+import h5py
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
 
 SLICE = 64                # images to convert at a time: they are in memory together [guess]
 RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
-PHOTO_STREAM = (1, 1, 1)  # appended to the seed of the photos' order: the images' has another
-TILES_OF_SCENE = 2        # a scene is so many times a tile wide: outlines have two pixels
-MIN_TRANSLATED = 16       # rows and columns: the networks pad a photo by reflection
+PHOTO_STREAM = (1, 1, 1)  # appended to the seed, so that photos have an order of their own
+TILES_OF_SCENE = 2        # with crop=tile a scene is two tiles wide: outlines have two pixels
+MIN_TRANSLATED = 16       # fewest rows and columns: the networks pad by reflection
 
 
 # ---- bytes and floats
 
 def normalize(images):
     """Converts uint8 images to float32 in [-1, 1], the range of tanh [ganhacks 1]."""
-    return np.asarray(images, "float32") / np.float32(127.5) - np.float32(1)
+    return np.asarray(images, "float32") / 127.5 - 1
 
 
 def denormalize(images):
@@ -158,10 +152,8 @@ def read_tiles(path, image_shape, count):
     """
     rows, columns, channels = image_shape
     image = _to_bytes(_open_image(path), channels)
-    scale = max(rows / image.height, columns / image.width)
-    if scale > 1:
-        size = math.ceil(scale * image.width), math.ceil(scale * image.height)
-        image = image.resize(size, Image.Resampling.LANCZOS)
+    if image.width < columns or image.height < rows:
+        image = ImageOps.cover(image, (columns, rows), Image.Resampling.LANCZOS)
     pixels = np.asarray(image).reshape(image.height, image.width, channels)
     rng = np.random.default_rng(zlib.crc32(pixels))
     tiles = []
@@ -179,9 +171,6 @@ def _open_image(path, least_size=None):
     A JPEG file may be decoded at a fraction of its size, not below `least_size`, (width, height).
     """
     with Image.open(path) as image:
-        if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself only warns
-            raise Image.DecompressionBombError(
-                f"{image.width} x {image.height} pixels are too many; make it smaller first")
         if least_size:
             image.draft(None, least_size)
         return ImageOps.exif_transpose(image)
@@ -225,9 +214,9 @@ def make(args):
         ValueError: no file is a usable image, or `data` is a file that must not be replaced.
         OSError: the file cannot be written.
     """
-    if os.path.exists(args.data) and not h5py.is_hdf5(args.data):
-        raise ValueError("`data` must be a new file, or an HDF5 file to replace. Remove this file, "
-                         f"or choose another name. Received: data={args.data}")
+    if os.path.exists(args.data) and not _is_made_here(args.data):
+        raise ValueError("`data` must be a new file, or one of data.py to replace. Remove this "
+                         f"file, or choose another name. Received: data={args.data}")
     if args.photos not in ("", "toyscenes"):
         _paths(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
@@ -258,6 +247,13 @@ def make(args):
     return args.data
 
 
+def _is_made_here(path):
+    """Returns whether `make` wrote a file."""
+    with contextlib.suppress(OSError), h5py.File(path) as file:  # of a damaged file
+        return "fingerprint" in file.attrs
+    return False
+
+
 def _slices(total):
     """Yields (start, stop) for each slice of range(total). Shows the progress on a terminal."""
     for start in range(0, total, SLICE):
@@ -272,10 +268,10 @@ def _append(args, file, name, images):
     images = np.asarray(images)
     free = shutil.disk_usage(os.path.dirname(file.filename) or ".").free
     if free < images.nbytes + RESERVED:
-        raise OSError(errno.ENOSPC, "the disk is full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     shape = images.shape[1:]
     if shape != args.image_shape:
-        raise ValueError(f"`image_shape` must be {shape} for images={args.images}. "
+        raise ValueError(f"`image_shape` must be {shape} for toy images. "
                          f"Received: image_shape={args.image_shape}")
     if name not in file:
         file.create_dataset(name, (0, *shape), "uint8", maxshape=(None, *shape), chunks=(1, *shape))
@@ -285,7 +281,7 @@ def _append(args, file, name, images):
 
 
 def _write_labels(file, labels, names):
-    """Writes labels, indices into `names`, and the names that occur. One name alone is none."""
+    """Writes labels, indices into `names`, and the names in use; nothing if all are equal."""
     used, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(used) == 1:
         return
@@ -362,7 +358,7 @@ def _reader(args, paths):
     may be both training and test images.
     """
     if args.crop == "tile":
-        count = math.ceil(args.dataset_size / len(paths)) or 1
+        count = max(1, math.ceil(args.dataset_size / len(paths)))
         return lambda path: read_tiles(path, args.image_shape, count)
     return lambda path: [read_image(path, args.image_shape, args.crop)]
 
@@ -388,12 +384,11 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
     duplicates = skipped = 0
     for part in _read_in_threads(items, read, order):
         images = []
-        for number, found in part:
-            if isinstance(found, str):
-                print(f"skipped {items[number]}: {found}")
+        for number, images_of_item, reason in part:
+            if reason:
+                print(f"skipped {items[number]}: {reason}")
                 skipped += 1
-                continue
-            for image in found:
+            for image in images_of_item:
                 digest = hashlib.sha256(image).digest()
                 if digest in seen:
                     duplicates += 1
@@ -417,18 +412,17 @@ def _write_shuffled(args, file, name, items, read, labels=(), label_names=()):
 
 
 def _read_in_threads(items, read, order):
-    """Yields lists of (number of an item, its images, or a text that says why it has none)."""
+    """Yields lists of (number of an item, its images, the reason if it has none)."""
     def read_or_explain(number):
         try:
-            return read(items[number])
+            return number, read(items[number]), None
         except Exception as error:  # decoders raise all kinds of errors for corrupt files
-            return _explain(items[number], error)
+            return number, [], _explain(items[number], error)
 
     Image.init()  # loads Pillow's plugins here: loading them in several threads at once is a race
     with ThreadPoolExecutor() as pool:
         for start, stop in _slices(len(order)):
-            part = order[start:stop]
-            yield list(zip(part, pool.map(read_or_explain, part)))
+            yield list(pool.map(read_or_explain, order[start:stop]))
 
 
 def _explain(path, error):
@@ -527,8 +521,8 @@ EMBEDDED = {"toyfaces": _write_toyfaces, "toyscenes": _write_toyscenes, "mnist":
 def _open_hdf5(path):
     """Opens `data` to read. Whatever h5py raises becomes an error of one line."""
     if not os.path.exists(path):
-        raise FileNotFoundError("`data` does not exist. Make it with: python data.py. "
-                                f"Received: data={path}")
+        raise FileNotFoundError("`data` does not exist. Make it with python data.py and the same "
+                                f"preset. Received: data={path}")
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -536,17 +530,16 @@ def _open_hdf5(path):
         raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
         reason = " ".join(str(error).split())  # HDF5's messages have several lines
-        raise ValueError("`data` must be a whole file of data.py. Close programs that have it open "
-                         "for writing, or make it again with: python data.py. "
-                         f"Received: data={path} ({reason})") from None
+        raise ValueError("`data` cannot be read. Remove it, and make it again with python data.py "
+                         f"and the same preset. Received: data={path} ({reason})") from None
 
 
 def attributes(args):
     """Returns what `data` was made from.
 
     Returns:
-        {"images", "photos", "crop", "dataset_size", "seed", "fingerprint"} with their values, {}
-        for a file that another program wrote.
+        {"images", "photos", "crop", "dataset_size", "seed", "fingerprint"} with their values; a
+        file that another program wrote has none of them.
     """
     values = {}
     with _open_hdf5(args.data) as file:
@@ -565,7 +558,7 @@ def fingerprint(args):
 
 
 class Images:
-    """Images of an HDF5 file, uint8, which are read as from an array: `images[rows]`.
+    """Images of an HDF5 file, uint8, which are read on demand: `images[rows]`.
 
     Args:
         path: of the file.
@@ -781,8 +774,7 @@ def _read(images, rows, mirrored):
 # ---- photos of a CartoonGAN
 
 def _write_photos(args, file):
-    """Writes photos, their true drawings if they are toy scenes, and the images with blurred edges.
-    """
+    """Writes photos, the true drawings of toy scenes, and the images with blurred edges."""
     if args.photos == "toyscenes":
         first = args.dataset_size or 2000  # other scenes than the drawings that G learns from
         for photos_of_slice, drawings in _paint_scenes(args, first):
@@ -876,16 +868,16 @@ def truths(args, count):
 
 
 def photos_to_translate(args):
-    """Returns the paths of the first `generate_count` photos that `generate_from` names.
+    """Returns the paths of the photos that `generate_from` names.
 
     Raises:
         FileNotFoundError: it matches no file.
     """
-    return _paths(args, "generate_from")[:args.generate_count]
+    return _paths(args, "generate_from")
 
 
 def translate_photos(args, function, multiple, folder):
-    """Translates the first `generate_count` photos of `generate_from` to PNG files of their sizes.
+    """Translates the photos of `generate_from` to PNG files of their sizes.
 
     Args:
         args: the constants of the run.
@@ -913,7 +905,7 @@ def translate_photos(args, function, multiple, folder):
         padded = np.pad(image, margins, "edge")
         translated = denormalize(function(normalize(padded)[None]))[0, :rows, :columns]
         target = folder / os.path.relpath(path, shared)
-        if target.with_suffix(".png") in written:  # a.bmp was a.png already, so a.jpg is a.jpg.png
+        if target.with_suffix(".png") in written:  # of a.bmp and a.jpg, the latter is a.jpg.png
             target = target.with_name(f"{target.name}.png")
         else:
             target = target.with_suffix(".png")

@@ -224,7 +224,7 @@ def test_dataset_size_counts_images_rather_than_files(here, capsys):
 def test_unreadable_files_are_skipped_with_the_reason(here, capsys, monkeypatch):
     reasons = {"note.txt": "not an image", "many.zip": "convert or unpack it",
                "float.tiff": "8 bits", "16-bits.png": "8 bits", "unknown.tiff": "not an image",
-               "truncated.png": "", "panorama.png": "smaller"}
+               "truncated.png": "", "panorama.png": "exceeds limit"}
     save_noise("in/good.png")
     save_noise("in/truncated.png", (30, 30))
     os.truncate("in/truncated.png", 500)
@@ -233,7 +233,7 @@ def test_unreadable_files_are_skipped_with_the_reason(here, capsys, monkeypatch)
     Image.fromarray(np.zeros((8, 8), "uint16")).save("in/16-bits.png")
     for name in "note.txt", "many.zip", "unknown.tiff":
         pathlib.Path("in", name).write_text("no image")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9999)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4999)
     data.make(small_args())
     printed = capsys.readouterr().out
     assert "1 images kept, 0 exact duplicates dropped, 7 files skipped" in printed
@@ -243,15 +243,15 @@ def test_unreadable_files_are_skipped_with_the_reason(here, capsys, monkeypatch)
 
 
 def test_an_error_leaves_the_old_file_and_no_other(here):
-    old = np.zeros((3, 8, 8, 3), "uint8")
-    write_faces("data.hdf5", old)
+    save_noise("images/a.png")
+    data.make(small_args(images="images"))
+    old = read_faces()
     with pytest.raises(FileNotFoundError, match="`images`"):
         data.make(small_args(images="nowhere"))
     os.mkdir("in")
     (here / "in/note.txt").write_text("no image")
     with pytest.raises(ValueError, match="`images`"):
         data.make(small_args())
-    save_noise("images/a.png")
     with pytest.raises(ValueError, match="`photos`"):
         data.make(small_args(images="images", photos="in"))
     assert (read_faces() == old).all()
@@ -262,10 +262,12 @@ def test_only_hdf5_files_are_replaced(here):
     save_noise("in/0.png")
     data.make(small_args(data="faces.h5"))
     data.make(small_args(data="faces.h5"))
-    before = (here / "in/0.png").read_bytes()
-    with pytest.raises(ValueError, match="`data`"):
-        data.make(small_args(data="in/0.png"))
-    assert (here / "in/0.png").read_bytes() == before
+    write_faces("other.hdf5", np.zeros((3, 8, 8, 3), "uint8"))  # another program's
+    for path in here / "in/0.png", here / "other.hdf5":
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="`data`"):
+            data.make(small_args(data=str(path)))
+        assert path.read_bytes() == before
 
 
 def test_data_may_be_a_link_to_another_disk(here):
@@ -626,7 +628,7 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
     originals = {name: save_noise(f"mine/{name}", (33, 9)) for name in names}
     (here / "mine/corrupt.png").write_text("no image")
     (here / "mine/phone.heic").write_text("no image")
-    args = override(CartoonPhotos, generate_from="mine", generate_count=10)
+    args = override(CartoonPhotos, generate_from="mine")
 
     def invert(images):
         assert images.shape == (1, 16, 36, 3)
@@ -644,7 +646,7 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
 
 def test_photos_to_translate_must_exist(here):
     save_noise("mine/a.png"), save_noise("mine/b.png")
-    args = override(CartoonPhotos, generate_from="mine/*", generate_count=1)
-    assert data.photos_to_translate(args) == ["mine/a.png"]
+    args = override(CartoonPhotos, generate_from="mine/*")
+    assert data.photos_to_translate(args) == ["mine/a.png", "mine/b.png"]
     with pytest.raises(FileNotFoundError, match="`generate_from`"):
         data.photos_to_translate(override(args, generate_from="nowhere/*"))

@@ -90,8 +90,8 @@ def open_run(args, record):
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
         if (run / "generator.keras").exists() and not checkpoints(run):
-            raise ValueError(f"{run} has a generator, but no checkpoint to resume from. Restore its "
-                             "folder weights, or choose another `name` for a new run. "
+            raise ValueError(f"{run} has a generator, but no checkpoint to resume from. Restore "
+                             "its folder weights, or choose another `name` for a new run. "
                              f"Received: name={run.name}")
         write_text(run / "args.json", json.dumps(record, indent=1))
         yield run
@@ -108,7 +108,8 @@ def _locked(run):
             raise ValueError(f"{run} is in use by another process. Wait for it, or choose "
                              f"another `name`. Received: name={run.name}") from None
         except OSError as error:  # some network file systems have no locks
-            print(f"{run} cannot be locked ({error.strerror}): do not start a second training of this run.")
+            print(f"{run} cannot be locked ({error.strerror}): do not start a second training of "
+                  "this run.")
         yield
 
 
@@ -170,8 +171,8 @@ def check_record(run, record, may_differ=MAY_DIFFER):
             differences.append(f"  {name}: {before!r} in {run}/args.json, {value!r} now")
     if differences:
         lines = "\n".join(differences)
-        raise ValueError(f"{run} was begun with other constants. Set these back, or begin a new run "
-                         f"under another `name`. Received:\n{lines}")
+        raise ValueError(f"{run} was begun with other constants. Set these back, or begin a new "
+                         f"run under another `name`. Received:\n{lines}")
     if "fingerprint" in record and record["fingerprint"] != begun.get("fingerprint"):
         raise ValueError(f"{run} was begun with other images than `data` holds now. Restore them "
                          "to resume it, or choose another `name` for a new run. "
@@ -322,8 +323,8 @@ def check_file(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"`weights` must be a checkpoint that exists. Received: {path}")
     if not os.path.isdir(path) and not h5py.is_hdf5(path):
-        raise ValueError("`weights`, like every checkpoint, must be an undamaged HDF5 file, such as "
-                         f"runs/small/weights/020000.weights.h5. Received: {path}")
+        raise ValueError("`weights`, like every checkpoint, must be an undamaged HDF5 file, such "
+                         f"as runs/small/weights/020000.weights.h5. Received: {path}")
 
 
 def load_weights(model, path):
