@@ -17,9 +17,9 @@ class AidedGAN(GAN):
     """A GAN whose D is aided by heads on the feature maps of a pretrained network.
 
     The network is frozen. Each of its feature maps has a head, a small discriminator that is
-    trained with D. Fewer faces have a defect then [measured, one seed: faces.ipynb]. The losses of
-    the heads are averaged, so together they weigh as much as D's. Penalties, spectral norm and
-    dropout apply to D alone.
+    trained with D. Fewer faces have a defect then [measured, one seed: pretrained.ipynb]. The
+    losses of the heads are averaged, so together they weigh as much as D's. Penalties, spectral
+    norm and dropout apply to D alone.
 
     Attributes:
         feature_maps: a `FeatureMaps` of the network that `d_features` names.

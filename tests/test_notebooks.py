@@ -75,7 +75,7 @@ def test_notebook_uses_modules_and_functions_that_exist(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["faces", "compare", "tips"])
+@pytest.mark.parametrize("name", ["faces", "pretrained", "compare", "tips"])
 def test_short_notebook_prints_what_is_recorded_in_it(name, tmp_path):
     recorded = recorded_lines(name)
     assert recorded

@@ -36,7 +36,7 @@ SAMPLED_WITH = ("network", "latent", "image_shape", "upsampling", "output_blur",
 # The original's names of its weights, which Keras 2 wrote [forcecore].
 LEGACY_NAMES = {"generator": "gen.hdf5", "discriminator": "disc.hdf5"}
 
-# weights=pretrained: the networks of `Small` [notebooks/faces.ipynb].
+# weights=pretrained: the networks of `Small` [notebooks/pretrained.ipynb].
 PRETRAINED = pathlib.Path(models.__file__).parent / "pretrained.weights.h5"
 
 ADVICE_ON_WEIGHTS = ("Use the constants they were trained with: those of Small for pretrained, "

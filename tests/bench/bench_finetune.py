@@ -55,8 +55,10 @@ def main(arguments):
     batches = [int(text) for text in options.pop("batches", "1000,4000").split(",")]
     starts = options.pop("starts", "pretrained,").split(",")
     label = options.pop("label", "")
+    options.setdefault("features", constants.Small.features)
     for name in ("images", "features"):
-        options[name] = os.path.abspath(options[name])
+        if os.path.exists(options[name]):
+            options[name] = os.path.abspath(options[name])
     os.makedirs("finetune", exist_ok=True)
     os.chdir("finetune")
     base = constants.override(constants.Small, data="faces.hdf5", images=options["images"])

@@ -1,7 +1,7 @@
 """How good are the toy faces of README's first command? Trains them, and prints their numbers.
 
     python tests/bench/bench_toys.py seeds=3
-    python tests/bench/bench_toys.py seeds=1 batches=1000 upsampling=transpose
+    python tests/bench/bench_toys.py seeds=1 batches=1000 output_blur=False
 
 Other arguments are constants of args.py. Runs stay in the folder `toys`, and continue there. The
 numbers of real toy faces are in the first row:
