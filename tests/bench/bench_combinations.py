@@ -49,8 +49,5 @@ def main(count=20):
 
 
 if __name__ == "__main__":
-    options = {}
-    for argument in sys.argv[1:]:
-        name, _, number = argument.partition("=")
-        options[name] = int(number)
-    sys.exit(not main(**options))
+    options = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    sys.exit(not main(**{name: int(number) for name, number in options.items()}))

@@ -22,7 +22,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
 
 import args as constants  # noqa: E402
 import data  # noqa: E402
@@ -89,7 +88,7 @@ def write_copies(image, folder, count=64):
     pixels = data.denormalize(image)[0].astype(int)
     for index in range(count):
         copy = np.clip(pixels + random.integers(-1, 2, pixels.shape), 0, 255)
-        Image.fromarray(np.uint8(copy)).save(f"{folder}/{index}.png")
+        data.save_png(np.uint8(copy), f"{folder}/{index}.png")
 
 
 def print_run(name, changes, expected, lines, numbers):
@@ -100,8 +99,9 @@ def print_run(name, changes, expected, lines, numbers):
         shown = [line for line in lines if any(text in line for text in expected)]
         missed = [text for text in expected if not any(text in line for line in lines)]
     constants_set = " ".join(f"{key}={value}" for key, value in changes.items())
+    recipe = constants_set or "`ToyFaces`, without pretraining"
     report = " / ".join(shown + [f"MISSED: {text}" for text in missed]) or "nothing"
-    print(f"| {name} | {constants_set or 'those of ToyFaces'} | {report} |", flush=True)
+    print(f"| {name} | {recipe} | {report} |", flush=True)
     for line in lines:
         print("   ", line, file=sys.stderr)
     for number, values in numbers.items():

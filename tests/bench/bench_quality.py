@@ -5,8 +5,8 @@
     python tests/bench/bench_quality.py study data=data.hdf5 features=squeezenet.keras
     python tests/bench/bench_quality.py toys
 
-On two cores `tips` takes two hours, a run of `long` or `study` 20 minutes; `study` changes today's
-recipe, where `tips` begins with none of the tips; `toys` counts modes, on toy faces.
+`tips` starts from a DCGAN without any tips, and takes two hours on two cores. `long` and `study`
+vary later recipes, 20 minutes for each run. `toys` counts modes, on toy faces.
 
 Each core trains a run of its own. Runs and scores stay in `folder`: a bench that was stopped
 continues, and one that is complete only prints the table; table.csv has the scores of each seed.
@@ -30,9 +30,14 @@ from conftest import arguments  # noqa: E402
 import args as constants  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
-from training import checkpoints, scores  # noqa: E402
+from training import checkpoints  # noqa: E402
 
-# The DCGAN as the sources have it, before any of the tips, with a quarter of the filters.
+QUARTER = {
+    "generator_filters": (128, 64, 32, 16),
+    "generator_extra_filters": (16,),
+    "discriminator_filters": (16, 32, 64, 128),
+}
+# The DCGAN as the sources have it, before any of the tips.
 TRAINING = {
     "augment": "",
     "r1_weight": 0.0,
@@ -44,23 +49,15 @@ TRAINING = {
     "dump_every": 500,
     "keep_every": 0,
 }
-QUARTER = TRAINING | {
-    "generator_filters": (128, 64, 32, 16),
-    "generator_extra_filters": (16,),
-    "discriminator_filters": (16, 32, 64, 128),
-}
 CUTOUT_TOO = {"augment": "color,translation,cutout"}
 # For long, with a quarter of the filters: augmentation and high learning rates, without R1.
-LONG_TRAINING = CUTOUT_TOO | {
+LONG_TRAINING = QUARTER | CUTOUT_TOO | {
     "r1_weight": 0.0,
     "ema_decay": 0.995,
     "batch_size": 32,
     "batches": 10000,
     "dump_every": 250,
     "keep_every": 2500,
-    "generator_filters": QUARTER["generator_filters"],
-    "generator_extra_filters": QUARTER["generator_extra_filters"],
-    "discriminator_filters": QUARTER["discriminator_filters"],
 }
 BASELINE = "baseline"
 # The gradient of D at single images: no batch norm in D.
@@ -131,6 +128,7 @@ TIPS = {
 # Here the labels of the baseline are two-sided.
 TOYS_TRAINING = TRAINING | {
     "features": "classifier",
+    "evaluate_count": 10000,
     "dataset_size": 12000,
     "output_blur": False,
     "pretrain_batches": 0,
@@ -167,14 +165,11 @@ LONG = {
     "R1 .1, nearest": (1, R1 | NEAREST | {"r1_weight": 0.1}),
 }
 # What could improve the defaults of args.py, with a quarter of the filters, at equal images.
-STUDY_TRAINING = {
+STUDY_TRAINING = QUARTER | {
     "batch_size": 32,
     "batches": 4000,
     "dump_every": 1000,
     "keep_every": 2000,
-    "generator_filters": QUARTER["generator_filters"],
-    "generator_extra_filters": QUARTER["generator_extra_filters"],
-    "discriminator_filters": QUARTER["discriminator_filters"],
 }
 SMALLER_BATCHES = {"batch_size": 16, "batches": 8000, "keep_every": 4000}
 STUDY = {
@@ -186,12 +181,11 @@ STUDY = {
 }
 # {table: (recipes, preset, constants of all its runs)}
 TABLES = {
-    "tips": (TIPS, "Args", QUARTER),
+    "tips": (TIPS, "Args", QUARTER | TRAINING),
     "long": (LONG, "Args", LONG_TRAINING),
     "study": (STUDY, "Args", STUDY_TRAINING),
     "toys": (TOYS, "ToyFaces", TOYS_TRAINING),
 }
-EVALUATE_COUNT = {"classifier": 10000}
 SHOWN = ("fd", "kid", "precision", "recall", "density", "coverage", "checkerboard", "modes", "kl")
 
 
@@ -214,7 +208,6 @@ def runs_of(table, options):
                     values[name] = options[name]
             if "batches" in options:
                 values["batches"] = int(options["batches"])
-            values["evaluate_count"] = EVALUATE_COUNT.get(values.get("features"), 3000)
             if "weights" in values:
                 values["weights"] = values["weights"].format(seed=seed, batches=values["batches"])
             command = [preset, *arguments(values)]
@@ -236,8 +229,7 @@ def checkpoint_of(args):
 
 
 def train(command, cores):
-    """Trains a run in a process of its own, on cores that no other uses; returns what became of it.
-    """
+    """Trains a run in a process and on a core of its own. Returns the CompletedProcess."""
     chosen = cores.get()
     try:
         done = subprocess.run(
@@ -274,8 +266,7 @@ def score_all(runs):
     for recipe, args, _ in runs:
         if not checkpoint_of(args).exists():
             continue
-        gan.evaluate(args)
-        for label, row in scores.read_scores(checkpoints.run_folder(args)).items():
+        for label, row in gan.evaluate(args).items():
             if label == "real":
                 continue
             batches = args.batches if args.weights else int(label)

@@ -13,9 +13,10 @@ drifts.
 The rivals have the networks, targets and batch size of args.Args, on toy faces, without R1 and
 augmentation; PyTorch's is left out if it is not installed (`pip install .[bench]`). With
 `bfloat16=1`, ours in mixed_bfloat16 is one of them, which takes long on CPUs that do not compute in
-it. With `presets`, whole presets are timed instead, as `python gan.py` trains them: `steps` must be
-a multiple of `r1_every`. With `other`, another clone of this project is a rival, too. Without
-`presets`, the end of an epoch is timed as well, part by part.
+it. With `gpu=1` they run on the GPU, with ours in mixed_float16 and without XLA beside them;
+otherwise GPUs are hidden. With `presets`, whole presets are timed instead, as `python gan.py`
+trains them: `steps` must be a multiple of `r1_every`. With `other`, another clone of this project
+is a rival, too. Without `presets`, the end of an epoch is timed as well, part by part.
 """
 import functools
 import importlib.util

@@ -29,6 +29,7 @@ import numpy as np  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
 from training import checkpoints  # noqa: E402
+from training.scores import table  # noqa: E402
 
 COUNT = 128  # images whose nearest training images are searched
 
@@ -62,13 +63,11 @@ def numbers(args):
     newest = checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
     sampler = models.build_sampler(args, 0)
     checkpoints.load_generator(sampler, newest)
-    images = [batch[3] for batch in gan.generate_images(args, sampler, 1000)]
-    images = np.concatenate(images)
-    training = training_images(args)
-    row = scores[newest.name.split(".")[0]]
-    modes = next(value for name, value in row.items() if name.startswith("modes"))
-    distance = next(value for name, value in row.items() if name.startswith("fd"))
-    return [seconds, error_to_nearest(images[:COUNT], training), laplacian(images), modes, distance]
+    images = np.concatenate([images for *_, images in gan.generate_images(args, sampler, 1000)])
+    error = error_to_nearest(images[:COUNT], training_images(args))
+    row = scores[checkpoints.label_of(args, newest)]
+    modes, distance = row[table.column(args, "modes")], row[table.column(args, "fd")]
+    return [seconds, error, laplacian(images), modes, distance]
 
 
 def main(arguments):

@@ -1,5 +1,4 @@
 """Runs that are compared bit for bit: random combinations of constants, and what differs."""
-import pathlib
 import random
 
 import h5py
@@ -86,7 +85,7 @@ def train(args, name, *lengths):
     args = constants.override(args, name=f"{args.name}-{name}")
     for batches in lengths:
         gan.main(constants.override(args, batches=batches))
-    return checkpoints.checkpoints(pathlib.Path("runs") / args.name)[-1]
+    return checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
 
 
 def differences_of_resumed(args):

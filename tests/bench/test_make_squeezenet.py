@@ -1,3 +1,4 @@
+"""tests/bench/make_squeezenet.py: the published weights are kept, other files are refused."""
 import os
 import pathlib
 
