@@ -308,7 +308,6 @@ def test_tilde_in_an_edited_preset_is_the_home_folder(monkeypatch):
     (["Toyfaces"], "Toyfaces"),
     (["Cartoon"], "Cartoon"),
     (["ToyFaces", "batches"], "batches"),
-    (["batches", "=", "5"], "batches"),
     (["train"], "train"),
     (["batches=many"], "batches=many"),
     (["batches={[]: 1}"], "batches={[]: 1}"),
@@ -319,6 +318,12 @@ def test_unknown_argument_is_refused(arguments, received):
     with pytest.raises(ValueError) as error:
         parse(arguments)
     assert f"Received: {received}" in str(error.value)
+
+
+@pytest.mark.parametrize("typo, nearest", [("Toyfaces", "ToyFaces"), ("train", "train_gan")])
+def test_mistyped_preset_or_verb_names_the_nearest(typo, nearest):
+    with pytest.raises(ValueError, match=f"Did you mean {nearest}?"):
+        parse([typo])
 
 
 def test_preset_behind_another_argument_is_refused_with_its_place():

@@ -18,7 +18,7 @@ import gan
 import models
 from models import adversarial
 from models.randomness import Purpose
-from training import callbacks
+from training import callbacks, swap, watch
 
 
 class Counter(keras.Model):
@@ -383,6 +383,13 @@ def test_tensorboard_gets_means_and_the_grid(here, tiny):
 
 # ---- a whole run
 
+def test_swapped_networks_are_put_back_before_anything_is_saved():
+    order = [swap.SwapCheckpoints, callbacks.GenerateSamples, watch.Watch, callbacks.DumpSamples,
+             callbacks.RemoveLaterScores, callbacks.SaveCheckpoint]
+    assert gan.CALLBACKS[0] is swap.SwapCheckpoints
+    assert [callback for callback in gan.CALLBACKS if callback in order] == order
+
+
 def test_no_callback_makes_training_wait_for_the_losses_of_each_batch():
     """Keras passes floats to `on_train_batch_end`, for which it waits if any callback has one."""
     usual = keras.callbacks.Callback
@@ -405,3 +412,6 @@ def test_training_fills_the_run_folder(trained):
     assert [row["batch"] for row in rows_of(run / "loss.csv")] == ["2", "4"]
     for name in ("dump.png", "progress.webp"):
         assert Image.open(run / name).size == (4 * 64, 2 * 64)
+    generator = keras.models.load_model(run / "generator.keras")
+    norm = next(layer for layer in generator.layers if "batch_norm" in layer.name)
+    assert np.abs(norm.moving_mean).max() > 0  # estimated after the epoch: it begins at 0

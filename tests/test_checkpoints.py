@@ -164,7 +164,7 @@ def test_with_swaps_the_checkpoints_that_are_kept_may_not_change(here, even, nam
         begin(even(swap_every=4, swap_for=1, **{name: 4}))
 
 
-@pytest.mark.parametrize("content", [None, "{", "[1]", "{}"])
+@pytest.mark.parametrize("content", [None, "{", "5", "{}"])
 def test_run_without_a_readable_record_is_refused(here, even, content):
     path = begin(even(), 2) / "args.json"
     path.unlink()

@@ -258,7 +258,7 @@ def test_an_error_leaves_the_old_file_and_no_other(here):
     assert sorted(os.listdir()) == ["data.hdf5", "images", "in"]
 
 
-def test_only_hdf5_files_are_replaced(here):
+def test_only_files_of_data_py_are_replaced(here):
     save_noise("in/0.png")
     data.make(small_args(data="faces.h5"))
     data.make(small_args(data="faces.h5"))

@@ -94,22 +94,6 @@ def test_always_dropout_drops_without_training_too():
     assert dropped.mean() == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("layer, shape", [
-    (layers.AlwaysDropout(0.0), [4, 4, 8]),
-    (layers.MinibatchDiscrimination(5, size=2), [8]),
-    (layers.SpectralNormalization(keras.layers.Conv2D(2, 3)), [4, 4, 8]),
-], ids=lambda value: type(value).__name__)
-def test_layer_can_be_copied(layer, shape):
-    """The averaged generator and checkpoints need copies of networks."""
-    inputs = keras.Input(shape)
-    network = keras.Model(inputs, layer(inputs))
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    images = tf.random.stateless_normal([2, *shape], [0, 0])
-    np.testing.assert_allclose(copy(images), network(images), rtol=1e-5, atol=1e-6)
-    assert type(copy.layers[-1]) is type(layer)
-
-
 def test_saved_generator_with_dropout_is_loaded(tmp_path):
     inputs = keras.Input([4])
     keras.Model(inputs, layers.AlwaysDropout(0.5)(inputs)).save(tmp_path / "generator.keras")

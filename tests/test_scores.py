@@ -108,6 +108,12 @@ def test_nothing_is_loaded_where_all_is_scored(run, scored, monkeypatch, capsys)
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_run_is_not_scored_against_other_images(run, scored):
+    data.make(scored(seed=1))
+    with pytest.raises(ValueError, match="other images"):
+        evaluate(scored())
+
+
 def test_weights_of_any_name_are_scored(run, scored):
     (RUN / "weights/000006.weights.h5").rename("mine.weights.h5")
     found = evaluate(scored(weights="mine.weights.h5"))
@@ -196,6 +202,27 @@ def test_columns_are_named_after_network_and_number_of_images(scored, reals):
     assert table.column(args, "fd") == "fd_squeezenet_3k"
     generated = generated._replace(classes=None)
     assert "modes_colors_20" not in evaluation.scores_of(scored(), generated, reals)
+
+
+def test_copies_of_one_real_image_are_precise_and_cover_nothing(scored, reals):
+    test = reals.test
+    found = evaluation.scores_of(scored(), test.take(np.zeros(20, int)), reals)
+    assert found["precision_colors_20"] == 1 and found["recall_colors_20"] == 0
+    true_share = np.mean(reals.classes == test.classes[0])
+    assert found["modes_colors_20"] == 1
+    assert found["kl_colors_20"] == pytest.approx(-np.log(true_share))
+
+
+def test_copies_of_training_images_are_memorized(scored, reals):
+    found = evaluation.scores_of(scored(), reals.train.take(np.arange(20)), reals)
+    assert found["memorization_colors_20"] == 1
+
+
+def test_checkerboard_is_relative_to_that_of_real_images(scored, reals):
+    board = 200 * (np.indices((8, 8)).sum(0) % 2)
+    images = np.repeat(np.uint8(board)[None, :, :, None], 20, axis=0).repeat(3, axis=3)
+    generated = reals.train.take(np.arange(20))._replace(images=images)
+    assert evaluation.scores_of(scored(), generated, reals)["checkerboard_colors_20"] > 1
 
 
 def test_kid_scales_features_unless_they_are_of_inception(scored, reals):
