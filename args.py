@@ -763,7 +763,7 @@ def _unknown_argument(argument, verbs):
     nearest = difflib.get_close_matches(argument, list(presets()) + list(verbs), n=1)
     hint = f"Did you mean {nearest[0]}? " if nearest else ""
     if argument in presets():
-        hint = f"Put {argument} first. "
+        hint = f"Put {argument} first, and name no other preset. "
     elif os.path.exists(argument):
         hint = f"Did you mean images={argument}? "
     return ValueError(f"An argument must be {known}or constant=value, in quotes if it has spaces; "

@@ -215,8 +215,8 @@ def make(args):
         OSError: the file cannot be written.
     """
     if os.path.exists(args.data) and not _is_made_here(args.data):
-        raise ValueError("`data` must be a new file, or one of data.py to replace. Remove this "
-                         f"file, or choose another name. Received: data={args.data}")
+        raise ValueError("`data` must be a new file, or one of data.py to replace. Choose another "
+                         f"name. Received: data={args.data}, which data.py did not write")
     if args.photos not in ("", "toyscenes"):
         _paths(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
@@ -529,9 +529,9 @@ def _open_hdf5(path):
     except PermissionError as error:
         raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
-        reason = " ".join(str(error).split())  # HDF5's messages have several lines
-        raise ValueError("`data` cannot be read. Remove it, and make it again with python data.py "
-                         f"and the same preset. Received: data={path} ({reason})") from None
+        reason = str(error).split(" (")[0]  # HDF5 adds addresses in memory
+        raise ValueError("`data` must be a file that data.py wrote with the same preset. Name "
+                         f"another one, or make one. Received: data={path} ({reason})") from None
 
 
 def attributes(args):
@@ -609,7 +609,7 @@ def open_images(args, name="faces"):
         shape, dtype = file[name].shape, file[name].dtype
     if shape[1:] != args.image_shape:
         raise ValueError(f"`image_shape` differs from the images in `data`. Set it to {shape[1:]}, "
-                         "or make the file again with: python data.py. Received: "
+                         "or name another `data`. Received: "
                          f"image_shape={args.image_shape}, data={args.data}")
     count = min(shape[0], args.dataset_size or shape[0])
     training, _ = split(args, count)

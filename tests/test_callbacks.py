@@ -225,7 +225,7 @@ def test_loss_log_cuts_rows_beyond_the_batch_it_resumes_from(here, tiny):
     assert Image.open(here / "loss.png").size == (640, 400)
 
 
-@pytest.mark.parametrize("text", ["batch;g_loss\n2;0.5\n", "batch,mse\n2,0.5\n"])
+@pytest.mark.parametrize("text", ["batch;g_loss\n2;0.5\n", "batch,g_loss,rare\nx,0.5,1\n"])
 def test_loss_log_of_other_columns_is_refused_and_kept(here, tiny, text):
     (here / "loss.csv").write_text(text)
     with pytest.raises(ValueError, match="loss.csv"):

@@ -321,6 +321,14 @@ def test_scores_are_written_and_read_with_six_digits(here):
     assert table.read_scores(here) == {}
 
 
+@pytest.mark.parametrize("text", ["checkpoint;fd\nreal;1\n", "checkpoint,fd\nreal,x\n"])
+def test_scores_that_another_program_changed_are_refused_and_kept(here, text):
+    (here / "scores.csv").write_text(text)
+    with pytest.raises(ValueError, match="scores.csv"):
+        table.read_scores(here)
+    assert (here / "scores.csv").read_text() == text
+
+
 def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny, monkeypatch):
     monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
     labels = ["real", "000100", "000100-seed1", "runs-other-000200"]

@@ -184,9 +184,10 @@ class LossLog(Callback):
     def _read(self):
         with open(self.path, newline="") as file:
             rows = list(csv.DictReader(file))
-        if any(set(row) != {"batch", *self.model.means} for row in rows):
-            raise ValueError(f"{self.path} has other columns than this run. Restore it, or remove "
-                             "it to begin a new one.")
+        for row in rows:
+            if set(row) != {"batch", *self.model.means} or not row["batch"].isdigit():
+                raise ValueError(f"{self.path} is not as this run wrote it. Restore it, or remove "
+                                 "it to begin a new one.")
         return rows
 
     def _write(self):

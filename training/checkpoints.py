@@ -7,8 +7,10 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 
 import h5py
@@ -161,12 +163,14 @@ def check_record(run, record, may_differ=MAY_DIFFER):
     begun = read_record(run)
     if not begun:
         return
-    now = json.loads(json.dumps(record["constants"]))  # tuples become lists, as in the file
+    now = record["constants"]
     if now.get("swap_every"):  # which checkpoints can be swapped in depends on these
         may_differ = may_differ - {"dump_every", "keep_every"}
     differences = []
     for name, value in now.items():
         before = begun["constants"].get(name, value)
+        if isinstance(before, list):  # JSON has no tuples
+            before = tuple(before)
         if name not in may_differ and before != value:
             differences.append(f"  {name}: {before!r} in {run}/args.json, {value!r} now")
     if differences:
@@ -185,7 +189,7 @@ def check_record(run, record, may_differ=MAY_DIFFER):
 def checkpoints(folder):
     """Returns the checkpoints in `folder`/weights, Paths, the oldest first."""
     found = [path for path in folder.glob("weights/*.weights.h5")
-             if path.name.removesuffix(".weights.h5").isdigit()]
+             if re.fullmatch(r"\d{6,}\.weights\.h5", path.name)]
     return sorted(found, key=batch_of)
 
 
@@ -332,7 +336,10 @@ def load_weights(model, path):
     """
     check_file(path)
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras skips what a file lacks, and then raises.
+            warnings.filterwarnings("ignore", message="Skipping nested container")
+            model.load_weights(path)
     except Exception as error:  # whatever HDF5 and Keras raise on a damaged file
         reason = " ".join(str(error).split())[:200]  # Keras' messages contain arrays
         raise ValueError("The weights do not fit these constants, or are damaged. "
@@ -434,7 +441,7 @@ def checkpoint_of_batch(args, found):
     path = run_folder(args) / "weights" / f"{args.checkpoint.zfill(6)}.weights.h5"
     if path in found:
         return path
-    names = ", ".join(checkpoint.name for checkpoint in found)
+    names = ", ".join(checkpoint.name.removesuffix(".weights.h5") for checkpoint in found)
     raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
                             f"exists: {names}. Received: checkpoint={args.checkpoint}")
 

@@ -120,8 +120,7 @@ def prepare_data(args):
             `data` that was named on the command line is used as it is.
     """
     if not os.path.exists(args.data):
-        if args.images in data.EMBEDDED:
-            print(f"There is no {args.data}: making it of {args.images}.")
+        print(f"There is no {args.data}: making it of {args.images}.")
         data.make(args)
         return
     origin = data.attributes(args)
@@ -138,6 +137,7 @@ def prepare_data(args):
         if args.images in data.EMBEDDED:
             for name in ("dataset_size", "seed"):
                 if origin.get(name, getattr(args, name)) != getattr(args, name):
+                    print(f"{args.data} was made with {name}={origin[name]}: making it again.")
                     data.make(args)
                     return
     print(f"{args.data}, made from {source}")

@@ -31,7 +31,7 @@ def _check_counts(args):
     train_rows, test_rows = data.split(args, len(images))
     if len(test_rows) < MIN_IMAGES:
         raise ValueError(f"`test_fraction` must leave at least {MIN_IMAGES} test images to compute "
-                         "scores. Raise it, or add more images. "
+                         "scores. Raise it in a new run, or add more images. "
                          f"Received: test_fraction={args.test_fraction}, {len(images)} images")
     most = len(train_rows)  # as many training images are scored for comparison
     if args.photos:
@@ -62,9 +62,9 @@ def evaluate(args, generate_images):
     found = checkpoints.chosen_checkpoints(args)
     unscored = _unscored(args, found, run)
     if unscored:
-        _check_counts(args)
         checkpoints.check_record(
             run, {"constants": {"data": args.data}, "fingerprint": data.fingerprint(args)})
+        _check_counts(args)
         _score(args, unscored, generate_images, run)
     name = table.column(args, "kid")
     print(f"Lowest {name} in {run}/scores.csv: {table.best_checkpoint(args, found)}")

@@ -27,15 +27,23 @@ def count_text(args):
 
 
 def read_scores(folder):
-    """Returns {row: {column: value}} of scores.csv in `folder`, a Path; {} without it."""
+    """Returns {row: {column: value}} of scores.csv in `folder`, a Path; {} without it.
+
+    Raises:
+        ValueError: if it is not as it was written, but as a spreadsheet program saved it, say.
+    """
     path = folder / "scores.csv"
     if not path.exists():
         return {}
     table = {}
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            label = row.pop("checkpoint")
-            table[label] = {name: float(value) for name, value in row.items() if value}
+    try:
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                label = row.pop("checkpoint")
+                table[label] = {name: float(value) for name, value in row.items() if value}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not as it was written. Restore or remove it. "
+                         f"Received: {error!r}") from None
     return table
 
 
