@@ -29,6 +29,7 @@ REAL = tf.constant(np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)), "flo
 
 # Two stages up and two down: each further stage costs TensorFlow seconds of tracing.
 TINY = {
+    "conditional": False,
     "batch_size": 8,
     "dataset_size": 32,
     "generator_filters": (8, 8),

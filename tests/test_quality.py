@@ -25,7 +25,8 @@ def small_pictures(images):
 def train(seed=0):
     """Trains toy faces with narrow networks, in the current folder, and returns the GAN."""
     args = constants.override(
-        constants.ToyFaces, seed=seed, dataset_size=3000, generator_filters=(64, 32, 16, 16),
+        constants.ToyFaces, seed=seed, dataset_size=3000, conditional=False,
+        generator_filters=(64, 32, 16, 16),
         discriminator_filters=(8, 16, 32, 64), output_blur=False, r1_weight=0.02,
         d_learning_rate=4e-4, g_learning_rate=4e-4, ema_decay=0.99)
     data.make(args)

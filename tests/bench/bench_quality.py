@@ -129,6 +129,7 @@ TIPS = {
 TOYS_TRAINING = TRAINING | {
     "features": "classifier",
     "evaluate_count": 10000,
+    "conditional": False,
     "dataset_size": 12000,
     "output_blur": False,
     "pretrain_batches": 0,

@@ -61,7 +61,7 @@ def numbers(args):
     seconds = time.monotonic() - start
     scores = gan.evaluate(args)
     newest = checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
-    sampler = models.build_sampler(args, 0)
+    sampler = models.build_sampler(args, len(gan.class_names(args)))
     checkpoints.load_generator(sampler, newest)
     images = np.concatenate([images for *_, images in gan.generate_images(args, sampler, 1000)])
     error = error_to_nearest(images[:COUNT], training_images(args))
