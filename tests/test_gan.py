@@ -290,7 +290,6 @@ def run_script(*arguments, **environment):
     (["gan.py", "Even", "weights=text.h5"], "`weights`"),
     (["gan.py", "Even", "generate", "weights=text.h5"], "`weights`"),
     (["gan.py", "Even", "generate"], "name=even"),
-    (["gan.py", "Even", "generate", "weights=nosuch"], "`weights`"),
     (["data.py", "images=nosuch"], "`images`"),
 ])
 def test_mistakes_are_one_line_before_tensorflow_is_loaded(here, arguments, received):

@@ -28,8 +28,8 @@ def test_networks_have_as_many_weights_as_published():
     assert discriminator.count_params() == convolutions + logit
 
 
-@pytest.mark.parametrize("shape", [(64, 64, 3), (24, 32, 1)])
-def test_shapes_and_ranges(small, shape):
+def test_shapes_and_ranges(small):
+    shape = (24, 32, 1)
     args = small(image_shape=shape)
     z = 5 * tf.random.stateless_normal([2, args.latent_dim], [1, 2])
     images = keras_example.build_generator(args)(z)
