@@ -216,7 +216,7 @@ def make(args):
     """
     if os.path.exists(args.data) and not _is_made_here(args.data):
         raise ValueError("`data` must be a new file, or one of data.py to replace. Choose another "
-                         f"name. Received: data={args.data}, which data.py did not write")
+                         f"name. Received: data={args.data}, no readable file of data.py")
     if args.photos not in ("", "toyscenes"):
         _paths(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
@@ -529,9 +529,10 @@ def _open_hdf5(path):
     except PermissionError as error:
         raise PermissionError(error.errno, os.strerror(error.errno), path) from None
     except Exception as error:
-        reason = str(error).split(" (")[0]  # HDF5 adds addresses in memory
-        raise ValueError("`data` must be a file that data.py wrote with the same preset. Name "
-                         f"another one, or make one. Received: data={path} ({reason})") from None
+        reason = " ".join(str(error).split())  # HDF5's messages have several lines
+        raise ValueError("`data` must be a file that data.py wrote with the same preset. Make one "
+                         "under another name: python data.py data=NAME. "
+                         f"Received: data={path} ({reason})") from None
 
 
 def attributes(args):
@@ -618,7 +619,7 @@ def open_images(args, name="faces"):
                          f"use more images. Received: batch_size={args.batch_size}, with "
                          f"{len(training)} training images of {count} {name} in data={args.data}")
     if dtype != "uint8":
-        raise ValueError("`data` must hold uint8 images. Make it again with: python data.py. "
+        raise ValueError("`data` must hold uint8 images. Convert it, or name another one. "
                          f"Received: data={args.data} with {dtype}")
     return Images(args.data, name, (count, *shape[1:]))
 

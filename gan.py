@@ -132,7 +132,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
     with epochs:
         model.fit(data.load(args, start), steps_per_epoch=args.dump_every,
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
-    devices.any_machine(False)  # the others wait here until the chief has saved
+    devices.any_machine(False)  # the others wait here for the chief, which writes the animation
     if epochs.received:
         constants.report(
             f"Stopped by {signal.Signals(epochs.received).name} after batch "

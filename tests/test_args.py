@@ -248,11 +248,12 @@ def test_compatible_constants_are_accepted(changes):
 
 @pytest.mark.parametrize("changes, names", [
     ({}, []),
-    ({"r1_weight": 10.0, "batch_norm": "generator"}, []),
-    ({"r1_weight": 2.0}, []),
-    ({"r1_weight": 10.0}, ["r1_weight"]),
+    ({"r1_weight": 0.5, "batch_norm": "generator"}, []),
+    ({"r1_weight": 0.1}, []),
+    ({"r1_weight": 0.5}, ["r1_weight"]),
+    ({"r1_weight": 0.5, "conditional": True}, []),
     ({"gradient_penalty": 1.0, "batch_norm": "discriminator"}, ["gradient_penalty"]),
-    ({"r1_weight": 10.0, "batch_norm": "none", "minibatch_kernels": 5}, ["minibatch_kernels"]),
+    ({"r1_weight": 0.5, "batch_norm": "none", "minibatch_kernels": 5}, ["minibatch_kernels"]),
 ])
 def test_warnings_name_what_is_allowed_but_seldom_intended(changes, names):
     messages = constants.warnings(override(Args, **changes))

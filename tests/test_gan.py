@@ -227,7 +227,7 @@ def test_generate_takes_the_checkpoint_or_the_weights_that_are_named(untrained, 
 
 def test_images_of_each_class_are_in_a_folder_of_their_own(toys, tiny):
     args = tiny(conditional=True, generate_count=10, pretrain_batches=1)
-    gan.pretrain_gen(args)  # without the classes
+    gan.pretrain_gen(args)  # without the labels
     save_run(args, 2)
     folder = gan.generate(args)
     assert names(folder / "red") == ["00000.png", "00008.png"]

@@ -37,6 +37,7 @@ def test_minibatch_discrimination_counts_equal_images():
 @pytest.fixture
 def normalized():
     """A normalized dense layer whose estimate of sigma has converged, and its input."""
+    keras.utils.set_random_seed(0)
     layer = layers.SpectralNormalization(keras.layers.Dense(4, use_bias=False))
     x = np.float32(np.random.default_rng(0).normal(size=(5, 3)))
     for _ in range(50):

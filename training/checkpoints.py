@@ -84,17 +84,13 @@ def open_run(args, record):
 
     run = run_folder(args)
     check_record(run, record)
-    _check_version(run)
+    check_resumable(run)
     if devices.machine() > 0:  # it writes to a folder that nobody keeps
         with tempfile.TemporaryDirectory() as folder:
             yield pathlib.Path(folder)
         return
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        if (run / "generator.keras").exists() and not checkpoints(run):
-            raise ValueError(f"{run} has a generator, but no checkpoint to resume from. Restore "
-                             "its folder weights, or choose another `name` for a new run. "
-                             f"Received: name={run.name}")
         write_text(run / "args.json", json.dumps(record, indent=1))
         yield run
 
@@ -140,6 +136,15 @@ def read_record(run):
         raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
                          "or start a new run from one of its checkpoints: choose another `name` "
                          f"and set `weights`. Received: {error!r}") from None
+
+
+def check_resumable(run):
+    """Raises ValueError if a run has results, but no checkpoint that can be resumed."""
+    _check_version(run)
+    if (run / "generator.keras").exists() and not checkpoints(run):
+        raise ValueError(f"{run} has a generator, but no checkpoint to resume from. Restore its "
+                         "folder weights, or choose another `name` for a new run. "
+                         f"Received: name={run.name}")
 
 
 def _check_version(run):
@@ -231,8 +236,9 @@ def save(model, folder, args):
     needed = 12 * model.count_params()
     if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-    with data.whole_file(target) as temporary:
-        model.save_weights(temporary)
+    temporary = target.with_name(".new.weights.h5")  # the next one replaces what a kill left
+    model.save_weights(temporary)
+    os.replace(temporary, target)
     for checkpoint in checkpoints(folder):
         # Later ones are damaged: the resumed run skipped them, and will replace them.
         if batch_of(checkpoint) < newest and not is_kept(batch_of(checkpoint), newest, args):
@@ -485,8 +491,8 @@ def check_generate_class(args, names):
 def label_of(args, checkpoint):
     """Returns the name under which the images and scores of a checkpoint are kept.
 
-    It is the number of its batch; for a checkpoint of another run its path, which begins with
-    "weights-" if it is a number. A `seed` other than the run's is appended.
+    It is the number of its batch; for any other checkpoint its path with dashes, and weights-000002
+    for a file 000002.weights.h5. A `seed` other than the run's is appended.
     """
     run = run_folder(args)
     if checkpoint.parent == run / "weights" or checkpoint == PRETRAINED:

@@ -43,6 +43,7 @@ def prepare(args, verbs=()):
     if trains:
         run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
+        checkpoints.check_resumable(run)
         if is_new and args.weights:
             checkpoints.check_file(checkpoints.weights_path(args.weights))
         prepare_data(args)
@@ -129,9 +130,9 @@ def prepare_data(args):
         same_images = args.images in (constants.Args.images, source)
         if not same_images or args.photos != origin.get("photos", ""):
             photos = f" photos='{args.photos}'" if args.photos else ""
-            raise ValueError("`data` was made from other images. Make it again with python data.py "
-                             f"{constants.preset_name(args)} images='{args.images}'{photos}, or "
-                             "name another `data`. Received: "
+            raise ValueError("`data` was made from other images. Name another `data`, or make it "
+                             f"again with python data.py {constants.preset_name(args)} "
+                             f"images='{args.images}'{photos}. Received: "
                              f"images={args.images}, photos={args.photos!r}, data={args.data}, "
                              f"made from {source} and photos {origin.get('photos', '')!r}")
         if args.images in data.EMBEDDED:

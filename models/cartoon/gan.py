@@ -33,7 +33,8 @@ class CartoonGAN(GAN):
     def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
         """Sets the optimizers and loads the networks for content and style.
 
-        Here, as `models.build` compiles outside the scope of `precision`: they compute in float32.
+        They are loaded here, not in `__init__`, because `models.build` calls `compile` outside the
+        scope of `precision`: so they compute in float32.
         """
         super().compile(d_optimizer, g_optimizer, jit_compile)
         texts = {}

@@ -56,9 +56,9 @@ def main(arguments):
     starts = options.pop("starts", "pretrained,").split(",")
     label = options.pop("label", "")
     options.setdefault("features", constants.Small.features)
-    for name in ("images", "features"):
-        if os.path.exists(options[name]):
-            options[name] = os.path.abspath(options[name])
+    options["images"] = os.path.abspath(options["images"])
+    if os.path.exists(options["features"]):
+        options["features"] = os.path.abspath(options["features"])
     os.makedirs("finetune", exist_ok=True)
     os.chdir("finetune")
     base = constants.override(constants.Small, data="faces.hdf5", images=options["images"])

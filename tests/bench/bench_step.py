@@ -78,7 +78,8 @@ def ours(name="Args", **changes):
     args = preset(name, changes)
     if hasattr(devices, "fix_order_of_sums"):  # an older clone has no such function
         devices.fix_order_of_sums()
-    return fit(models.build(args), data.load(args))
+    classes = len(data.labels(args)[1]) if args.conditional else 0
+    return fit(models.build(args, classes), data.load(args))
 
 
 def original(**changes):
@@ -347,7 +348,9 @@ def main(rounds=30, steps=2, presets="", other="", bfloat16=0, gpu=0):
     with tempfile.TemporaryDirectory() as folder:
         data_path = f"{folder}/data.hdf5"
         with h5py.File(data_path, "w") as file:
-            file["faces"] = faces.sample(640)[0]
+            file["faces"], factors = faces.sample(640)
+            file["labels"] = np.int32(factors[:, 0])
+            file["label_names"] = [name.encode() for name in faces.FACTORS["hair_color"]]
         chosen = presets.split(",") if presets else []
         rivals = start_rivals(data_path, chosen, other, int(bfloat16), int(gpu))
         seconds = measure(rivals, int(rounds), int(steps))
