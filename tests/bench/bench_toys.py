@@ -63,7 +63,10 @@ def numbers(args):
     newest = checkpoints.checkpoints(checkpoints.run_folder(args))[-1]
     sampler = models.build_sampler(args, len(gan.class_names(args)))
     checkpoints.load_generator(sampler, newest)
-    images = np.concatenate([images for *_, images in gan.generate_images(args, sampler, 1000)])
+    batches = []
+    for _, _, _, images_of_batch in gan.generate_images(args, sampler, 1000):
+        batches.append(images_of_batch)
+    images = np.concatenate(batches)
     error = error_to_nearest(images[:COUNT], training_images(args))
     row = scores[checkpoints.label_of(args, newest)]
     modes, distance = row[table.column(args, "modes")], row[table.column(args, "fd")]
