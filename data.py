@@ -520,9 +520,9 @@ EMBEDDED = {"toyfaces": _write_toyfaces, "toyscenes": _write_toyscenes, "mnist":
 @contextlib.contextmanager
 def _open_hdf5(path):
     """Opens `data` to read. Whatever h5py raises becomes an error of one line."""
-    if not os.path.exists(path):
-        raise FileNotFoundError("`data` does not exist. Make it with python data.py and the same "
-                                f"preset. Received: data={path}")
+    if not os.path.isfile(path):
+        raise FileNotFoundError("`data` must be a file that exists. Make it with python data.py "
+                                f"and the same preset. Received: data={path}")
     try:
         with h5py.File(path, "r") as file:
             yield file
