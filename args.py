@@ -79,19 +79,19 @@ class Args:
     d_optimizer = "adam"  # [Radford 2015 s4]; sgd, at a rate such as 0.02 [ganhacks 9]
     g_optimizer = "adam"  # [Radford 2015 s4]
     d_learning_rate = 4e-4  # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
-    g_learning_rate = 4e-4  # [measured]; 2e-4 [Radford 2015 s4]; 1e-4 [forcecore; scratch 5]
+    g_learning_rate = 4e-4  # as D's: unlike rates are worse [measured]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore]
     g_clip_norm = 0.0  # largest global norm of the gradients of G and its pretraining, 0.0 = off
-    ema_decay = 0.998  # of the averaged generator, 0.0 = off [Karras 2018 s6; measured]
+    ema_decay = 0.998  # of the averaged generator; 0.0 = off: worse [Karras 2018 s6; measured]
 
     # ---- the run
     name = "anime64"  # of the run folder, runs/<name>
     seed = 0  # of the weights, z, targets, flips and the order of the images
     pretrain_batches = 0  # of G in an autoencoder, 0 = skip; 200 [forcecore 3]
     pretrain_learning_rate = 1e-3  # of Adam [forcecore]
-    precision = "float32"  # mixed_bfloat16: a third faster on some CPUs [measured]; mixed_float16
+    precision = "float32"  # or mixed_float16; mixed_bfloat16: faster on some CPUs [measured]
     jit_compile = "auto"  # XLA: on, off, auto = Keras' choice; on changes random numbers
-    batches = 10000  # good faces by 1,500, better ones by 10,000 [forcecore; measured]
+    batches = 10000  # faces by 1,500 [forcecore], better ones by 10,000 [measured]
     dump_every = 1000  # batches per epoch, then grid and weights are saved [measured: bench_step]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
     keep_every = 5000  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
@@ -159,7 +159,7 @@ class ToyFaces(Args):
     output_blur = True  # transposed convolutions leave a grid of dots [measured]
     flip = False  # half of the toy faces are already mirrored
     augment = ""  # translation leaves streaks, and fewer of the 384 modes are covered [measured]
-    r1_weight = 2.0  # smooth areas: distance 71; 107 with 0.4, 77 with 6.0 [measured]
+    r1_weight = 2.0  # smooth areas: 0.1 leaves grain [measured: compare.ipynb]
     batch_size = 16  # more, smaller steps than with 32 help a short run [measured]
     d_learning_rate = 8e-4  # its run is short: with 4e-4 colors come later [measured]
     g_learning_rate = 8e-4
@@ -302,7 +302,7 @@ class CartoonPhotos(Cartoon64):
     adversarial_weight = 0.3  # [guess]
     g_clip_norm = 10.0  # norms are 5 to 9; without it one of two seeds turned green [measured]
     pretrain_batches = 5000  # of G alone, in half the time of D and G [cartoon 1; measured]
-    batches = 1000  # outlines become sharper, areas flatter [measured]
+    batches = 1000  # hardly better than 500 [measured: cartoon.ipynb]
     evaluate_count = 300  # of up to 400 test tiles: files that are skipped leave fewer
 
 
@@ -482,8 +482,7 @@ INCOMPATIBLE = (
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
 
-# With batch norm in D, D hardly learns from here on. On toy faces with classes it does, even at
-# 6.0 [measured].
+# On anime faces, D with batch norm hardly learns from here on. On toy faces it does [measured].
 LARGE_R1 = 0.5
 
 # What is allowed but seldom intended: (condition, warning).
@@ -491,9 +490,9 @@ WARNINGS = (
     (lambda a: a.gradient_penalty and has_batch_norm_in_d(a),
      "`gradient_penalty` with batch norm in D: D's gradient at one image then depends on the other "
      "images of the batch. Consider batch_norm=generator."),
-    (lambda a: a.r1_weight >= LARGE_R1 and has_batch_norm_in_d(a) and not a.conditional,
+    (lambda a: a.r1_weight >= LARGE_R1 and has_batch_norm_in_d(a) and a.images != "toyfaces",
      "`r1_weight` is large for a D with batch norm, which may learn too little. Weights of 0.02 to "
-     "0.1 work, and larger ones with batch_norm=generator or conditional=True."),
+     "0.1 work, and larger ones with batch_norm=generator."),
     (lambda a: a.minibatch_kernels and (a.gradient_penalty or a.r1_weight >= LARGE_R1),
      "`minibatch_kernels` with a gradient penalty: D's gradient at one image then depends on the "
      "other images of the batch."),

@@ -53,8 +53,8 @@ class FeatureMaps:
         Args:
             images: float32 [batch, rows, columns, 3] in [-1, 1].
             seed: int tensor [2], of the shift. Strides weigh some pixels more than others. Without
-                shifts G would reproduce that grid [measured on CartoonGAN: a kernel distance of
-                428 after 500 batches, 556 without shifts].
+                shifts G would reproduce that grid: the kernel distance of a CartoonGAN was a third
+                larger after 500 batches [measured].
         """
         pixels = (shift(images, seed) + 1) * 127.5
         maps = {}

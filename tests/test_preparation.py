@@ -70,7 +70,7 @@ def test_invalid_constants_are_refused_before_anything_is_made(here, tiny):
 
 
 def test_warnings_are_printed(toys, tiny, capsys):
-    preparation.prepare(tiny(r1_weight=10.0))
+    preparation.prepare(tiny(images="faces", r1_weight=10.0))
     assert "`r1_weight` is large" in capsys.readouterr().out
 
 
