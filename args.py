@@ -37,7 +37,7 @@ class Args:
     discriminator_filters = (64, 128, 256, 512)  # at 32x32, 16x16, 8x8, 4x4 [forcecore]
     kernel_size = 4  # a multiple of the stride [forcecore]; 3 instead of 5 [kmualim 4]
     downsampling = "stride"  # stride [Radford 2015 s3]; average [ganhacks 5]; max, for comparison
-    upsampling = "transpose"  # or pixel_shuffle [ganhacks 5]; nearest, bilinear [cartoon 3]
+    upsampling = "transpose"  # or pixel_shuffle [ganhacks 5]; nearest, bilinear [measured]
     output_blur = False  # G ends in a mean of 2x2 pixels, which removes a grid of dots [measured]
     g_leaky_slope = 0.2  # of G's ReLU [forcecore; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
     d_leaky_slope = 0.2  # of D's ReLU [Radford 2015 s4]
@@ -63,7 +63,7 @@ class Args:
     replay_fraction = 0.5  # share of earlier fakes among D's fakes [Shrivastava 2017]
     swap_every = 0  # batches between swaps to an older G or D, 0 = off [ganhacks 8]
     swap_for = 5  # batches that a swap lasts: "a few iterations" [ganhacks 8]
-    feature_matching = 0.0  # weight in G's loss, 0.0 = off; 100.0 [Salimans 2016 s3.1; scratch 3]
+    feature_matching = 0.0  # weight in G's loss, 0.0 = off [Salimans 2016 s3.1; scratch 3]; 100.0
     gradient_penalty = 0.0  # weight in D's loss, 0.0 = off; 10.0 [Gulrajani 2017]
     r1_weight = 0.02  # keeps D's gradients small, 0.0 = off [measured]; 10.0 [Mescheder 2018]
     r1_every = 10  # R1 every 10th batch, with 10 times its weight; 1 = in each [measured]
@@ -82,7 +82,7 @@ class Args:
     g_learning_rate = 4e-4  # as D's: unlike rates are worse [measured]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore]
     g_clip_norm = 0.0  # largest global norm of the gradients of G and its pretraining, 0.0 = off
-    ema_decay = 0.998  # of the averaged generator; 0.0 = off: worse [Karras 2018 s6; measured]
+    ema_decay = 0.998  # of the averaged generator; 0.0 = off [Karras 2018 appendix A; measured]
 
     # ---- the run
     name = "anime64"  # of the run folder, runs/<name>
@@ -114,18 +114,18 @@ class Cartoon(Args):
     network = "cartoon"
     generate_from = ""  # photos of any size that `generate` translates: a folder or a glob
     u_net = False  # G is a U-Net that at first returns the photo; use it with spectral_norm
-    adversarial_weight = 1.0  # of the adversarial loss, in G's loss [Chen 2018 eq. 1]
-    content_weight = 10.0  # keeps what the photo shows [Chen 2018 s3.2.2]
+    adversarial_weight = 1.0  # of the adversarial loss, in G's loss [Chen 2018 eq. 2]
+    content_weight = 10.0  # keeps what the photo shows [Chen 2018 s3.2]
     content_features = "vgg19"  # [Chen 2018], a download; random; vgg19:layer; file.keras:layer
     style_weight = 0.0  # Gram matrices of the cartoons; 2.0 [AnimeGANv2]
     style_features = "vgg19"  # as content_features
-    structure_weight = 0.0  # G imitates a filter: flat areas, outlines [Wang 2020]
+    structure_weight = 0.0  # G imitates a filter: flat areas [Wang 2020], with outlines
     restoration_weight = 0.0  # G restores degraded cartoons, whose truth is known [measured]
     augment = "translation"  # keeps D from memorizing a few hundred cartoons [Zhao 2020]
     r1_weight = 0.0
     ema_decay = 0.995  # [guess]
     batch_norm = "none"  # its networks use instance norm
-    upsampling = "bilinear"  # [cartoon 3]; nearest leaves a grid [measured]; the paper: transpose
+    upsampling = "bilinear"  # nearest, transpose (the paper's) leave a grid [measured; cartoon 3]
     kernel_size = 3  # [Chen 2018 fig. 2]
     loss = "least_squares"  # with cross_entropy D wins within 400 batches [measured]
     kernel_initializer = "glorot_uniform"  # content distance .87, normal .88 [guess]
@@ -187,7 +187,7 @@ class Mnist28(Args):
 
 
 class OriginalMnist28(Mnist28):
-    """MNIST's digits as kmualim's DCGAN-MNIST-Keras recommends. It states no learning rates."""
+    """MNIST's digits, as kmualim's DCGAN-Keras-Implementation recommends; rates of its script."""
     name = "original-mnist28"
     conditional = False
     generator_filters = (128, 64)
@@ -203,7 +203,7 @@ class OriginalMnist28(Mnist28):
     kernel_initializer = "glorot_uniform"
     batch_size = 32
     batches = 4000  # [kmualim]
-    d_learning_rate = 2e-4  # [Radford 2015 s4]
+    d_learning_rate = 2e-4  # [kmualim]
     g_learning_rate = 2e-4
     ema_decay = 0.0
 
@@ -236,10 +236,11 @@ class Cartoon256(Cartoon):
     """Photos to cartoons with the image size and networks of the CartoonGAN paper [Chen 2018].
 
     What differs from the paper: upsampling is bilinear, the loss is least squares with one-sided
-    targets, G's first phase is 2,500 batches, D gets shifted images and weighs cartoons as much as
-    generated and blurred images together, the content weight is 2 instead of 10, and relative to
-    the features of the photo. Photos become softer and lose texture, and keep their colors and
-    contrast: for more style see `Cartoon64`.
+    targets, G's first phase is 2,500 batches, G's ReLU is leaky and its weights are averaged, D
+    gets shifted images, some mirrored, and weighs cartoons as much as generated and blurred images
+    together, the content weight is 2 instead of 10, and relative to the features of the photo.
+    Photos become softer and lose texture, and keep their colors and contrast: for more style see
+    `Cartoon64`.
     """
     name = "cartoon256"
     images = "cartoons"
@@ -272,7 +273,7 @@ class Cartoon64(Cartoon):
     generator_filters = (16, 32, 64)
     discriminator_filters = (16, 32, 64)
     u_net = True
-    spectral_norm = True  # instance norm would hide contrast and colors from D [Wang 2020]
+    spectral_norm = True  # [Wang 2020]; instance norm would hide contrast and colors from D
     restoration_weight = 10.0  # without it colored strokes, then a collapse [measured]
     adversarial_weight = 0.2  # at 0.5 colored strokes from batch 3,000 on [measured]
     content_weight = 0.0  # restoring keeps the content
@@ -337,9 +338,11 @@ class KerasExample(Args):
 
     The example uses 1 as the target of fakes, which is equivalent. Its noise moves the targets of
     real images towards 0.95, and those of fakes below 0, where the loss has no minimum: here they
-    stay at 0. Its D has a dropout of 0.2 that is never active, as no call passes `training`.
+    stay at 0. It samples a second z for G's update; here both updates share their fakes. Its D has
+    a dropout of 0.2 that is never active, as no call passes `training`.
     """
     name = "keras-example"
+    crop = "squash"
     network = "keras_example"
     flip = False
     latent_dim = 128
@@ -361,8 +364,9 @@ class KerasExample(Args):
 class PyTorchExample(Args):
     """The recipe and networks of pytorch/examples' DCGAN.
 
-    Not reproduced: convolutions without biases, an epsilon of 1e-5 in batch norm, and initial
-    scales of N(1, 0.02). PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
+    Not reproduced: convolutions without biases, an epsilon of 1e-5 in batch norm and of 1e-8 in
+    Adam, initial scales of N(1, 0.02), and a D whose loss is the sum of both parts, for which Adam
+    makes up. PyTorch's DCGAN tutorial has the same recipe, with batches of 128.
     """
     name = "pytorch-example"
     flip = False
@@ -888,7 +892,9 @@ SOURCES = {
     # Other programs.
     "pytorch": "github.com/pytorch/examples, dcgan",
     "keras.io": "keras.io/examples/generative: dcgan_overriding_train_step, gan_ada",
+    "mnist_acgan": "github.com/keras-team/keras, examples/mnist_acgan.py of Keras 2",
     "AnimeGANv2": "github.com/TachibanaYoshino/AnimeGANv2",
+    "AnimeGANv3": "github.com/TachibanaYoshino/AnimeGANv3",
     # Papers.
     "Goodfellow 2014": "arXiv:1406.2661",
     "Radford 2015": "arXiv:1511.06434",

@@ -139,7 +139,7 @@ class GAN(keras.Model):
         terms = [("d_loss_real", 0.5, loss)]
         if self.classes:
             # Not on fakes: D would learn to recognize what G makes for a class, right or wrong
-            # [keras.io].
+            # [mnist_acgan].
             class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
             terms.append(("d_loss_class", 0.5, class_loss))
         if args.r1_weight:
@@ -148,7 +148,8 @@ class GAN(keras.Model):
             if args.r1_every == 1:
                 penalty = losses.r1(d, real_view)
             else:
-                penalty = losses.r1_now_and_then(d, real_view, self.is_due("r1"))
+                penalty = losses.r1_now_and_then(
+                    d, real_view, self.is_due("r1"), self.d_optimizer.scale_loss(tf.constant(1.0)))
             terms.append(("r1", 0.5 * args.r1_weight * args.r1_every, penalty))
         return terms
 
@@ -313,9 +314,12 @@ class GAN(keras.Model):
 
     @tf.function
     def update_batch_norm(self):
-        """Estimates the batch-norm statistics of the averaged generator on 256 z."""
-        if self.generator_ema:
-            ema.update_batch_norm(self.generator_ema, self.sample_z(256, Purpose.STATISTICS))
+        """Estimates the batch-norm statistics of the generator that samples on 256 z.
+
+        Moving averages would lag behind the weights. pytorch/examples samples with the statistics
+        of a batch, too.
+        """
+        ema.update_batch_norm(self.sampler.generator, self.sample_z(256, Purpose.STATISTICS))
 
 
 def weighted_sum(terms):

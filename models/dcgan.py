@@ -22,7 +22,7 @@ def build_generator(args, classes=0):
     """Builds G, which maps z [batch, latent_dim] to images [batch, *image_shape] in [-1, 1].
 
     With classes, z is [batch, latent_dim + classes]: the class is one-hot behind z, and z is
-    multiplied by an embedding of the class [Odena 2017, arXiv:1610.09585; keras.io's first ACGAN].
+    multiplied by an embedding of the class [Odena 2017, arXiv:1610.09585; mnist_acgan].
     """
     rows, columns, channels = args.image_shape
     scale = 2 ** len(args.generator_filters)
@@ -122,7 +122,7 @@ def _convolutions(images, args):
     Feature matching finds the last layer by its name.
     """
     first_filters, *other_filters = args.discriminator_filters
-    # No batch norm on the first layer: D must see the colors of an image [Radford 2015 s3].
+    # No batch norm on the first layer, as training became unstable with it [Radford 2015 s3].
     x = _downsample(images, args, first_filters)
     x = _activate(x, args, "discriminator")                                 # 32x32
     for filters in other_filters:

@@ -1,4 +1,4 @@
-"""The averaged generator: an exponential moving average of G's weights [Karras 2018 s6]."""
+"""The averaged generator: an exponential moving average of G's weights [Karras 2018 appendix A]."""
 import keras
 import tensorflow as tf
 from keras import layers
@@ -32,23 +32,23 @@ def update(average, generator, decay, batch):
         averaged.assign(weight + decay * (averaged - weight))
 
 
-def update_batch_norm(average, z):
-    """Sets the averaged generator's batch-norm statistics to those of one batch, `z`.
+def update_batch_norm(generator, z):
+    """Sets a generator's batch-norm statistics to those of one batch, `z`.
 
-    It is not trained, so nothing else updates its moving mean and variance. A momentum of 0
-    replaces them by the batch's. The seeds of G's dropout are restored.
+    Nothing else updates those of an averaged generator. A momentum of 0 replaces the moving mean
+    and variance by the batch's. The seeds of G's dropout are restored.
 
     Args:
-        average: the averaged generator, from `copy`.
+        generator: a keras.Model.
         z: float32 [batch, latent_dim (+ classes)].
     """
-    norms = [layer for layer in average.layers if isinstance(layer, layers.BatchNormalization)]
+    norms = [layer for layer in generator.layers if isinstance(layer, layers.BatchNormalization)]
     momentums = [norm.momentum for norm in norms]
-    states = randomness.seed_states([average])
+    states = randomness.seed_states([generator])
     before = [tf.identity(state.value) for state in states]
     for norm in norms:
         norm.momentum = 0.0
-    average(z, training=True)
+    generator(z, training=True)
     for norm, momentum in zip(norms, momentums):
         norm.momentum = momentum
     for state, value in zip(states, before):

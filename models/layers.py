@@ -17,7 +17,7 @@ class MinibatchDiscrimination(keras.layers.Layer):
 
     A learned matrix gives each image `kernels` rows of `size` numbers. The closeness of two images
     in a kernel is exp(-L1 distance of their rows). The output is its sum over the batch, the image
-    itself included, as in eq. 1 of the paper. Computed in float32: sums of small exponentials.
+    itself included. Computed in float32: sums of small exponentials.
 
     Args:
         kernels: number of kernels; 100 in the authors' code.

@@ -106,7 +106,10 @@ def class_cross_entropy(class_logits, labels):
 
 
 def _squared_gradient_norms(discriminator, images):
-    """Returns the squared norms of D's gradients at images, [batch]."""
+    """Returns the squared norms of D's gradients at images, [batch].
+
+    With batch norm in D, the gradient at an image is that of all logits of the batch.
+    """
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = discriminator(images, training=True)[:, :1]
@@ -118,19 +121,22 @@ def r1(discriminator, real):
     return tf.reduce_mean(_squared_gradient_norms(discriminator, real)) / 2
 
 
-def r1_now_and_then(discriminator, real, is_due):
+def r1_now_and_then(discriminator, real, is_due, scale=1.0):
     """Returns `r1` if `is_due`, a bool tensor, else 0 without computing it.
 
     The gradients for D's weights are computed within the tf.cond. TensorFlow would differentiate
     through it in an order that depends on Python's string hashes, so that two equal runs differ.
+    They are computed of the penalty times `scale`, as small gradients would be 0 in float16.
     """
     weights = [weight.value for weight in discriminator.trainable_variables]
 
     def compute():
         with tf.GradientTape() as tape:
             penalty = r1(discriminator, real)
-        return penalty, tape.gradient(
-            penalty, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            scaled_penalty = scale * penalty
+        gradients = tape.gradient(
+            scaled_penalty, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return penalty, [gradient / scale for gradient in gradients]
 
     def skip():
         return tf.constant(0.0), [tf.zeros(weight.shape) for weight in weights]
@@ -162,7 +168,9 @@ def gradient_penalty(discriminator, real, fake, seed):
 def feature_distance(real, fake):
     """Returns the mean squared difference of the batch means of D's features [batch, features].
 
-    The paper sums over the features. With the mean, a weight means the same for any width of D.
+    The paper sums over the features, and replaces G's loss by the distance; here it is added. With
+    the mean, a weight means the same for any width of D. Batch norm in D hides a part of the
+    distance: before the last activation, the means over all places are equal.
 
     Reference: Salimans 2016 s3.1.
     """

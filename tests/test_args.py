@@ -251,7 +251,7 @@ def test_compatible_constants_are_accepted(changes):
     ({"r1_weight": 0.5, "batch_norm": "generator"}, []),
     ({"r1_weight": 0.1}, []),
     ({"r1_weight": 0.5}, ["r1_weight"]),
-    ({"r1_weight": 0.5, "conditional": True}, []),
+    ({"r1_weight": 0.5, "images": "toyfaces"}, []),
     ({"gradient_penalty": 1.0, "batch_norm": "discriminator"}, ["gradient_penalty"]),
     ({"r1_weight": 0.5, "batch_norm": "none", "minibatch_kernels": 5}, ["minibatch_kernels"]),
 ])

@@ -133,6 +133,25 @@ def test_r1_now_and_then_has_the_gradients_of_r1_where_it_is_due(is_due):
         assert one.numpy() == pytest.approx(is_due * other.numpy(), abs=1e-6)
 
 
+def test_small_gradients_of_r1_are_scaled_in_float16():
+    def gradient(dtype, scale):
+        initializer = keras.initializers.RandomNormal(stddev=0.002, seed=0)
+        options = {"kernel_initializer": initializer, "dtype": dtype}
+        discriminator = keras.Sequential([
+            keras.Input([4, 4, 3]), keras.layers.Conv2D(5, 3, activation="tanh", **options),
+            keras.layers.Flatten(), keras.layers.Dense(1, **options)])
+        with tf.GradientTape() as tape:
+            penalty = losses.r1_now_and_then(discriminator, IMAGES, tf.constant(True), scale)
+        return tape.gradient(penalty, discriminator.weights[0].value).numpy()
+
+    expected = gradient("float32", 1.0)
+    largest = np.abs(expected).max()
+    unscaled = gradient("mixed_float16", 1.0)
+    scaled = gradient("mixed_float16", 2.0 ** 15)
+    assert np.abs(unscaled - expected).max() > 0.1 * largest
+    assert np.abs(scaled - expected).max() < 0.02 * largest
+
+
 def test_gradient_penalty_by_hand():
     penalty = losses.gradient_penalty(LinearDiscriminator(), IMAGES, -IMAGES, [0, 0])
     assert float(penalty) == pytest.approx((5 - 1) ** 2)

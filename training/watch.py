@@ -165,7 +165,7 @@ CHECKS = [
     # [guess]
     Check(real_diversity, "below", 0.02,
           "The real images' distance to their nearest neighbors is {number:.3f}, below {limit}: "
-          "there is little to learn. Add more images [forcecore 5]."),
+          "there is little to learn. Add more images."),
     # both: [ganhacks 10]; 30 at most in healthy runs, 590 in one that failed [measured]
     Check(d_gradient_norm, "above", 100.0,
           "D's gradient norm is {number:.0f}, above {limit:.0f}: things are going wrong. Lower "

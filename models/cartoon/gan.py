@@ -24,7 +24,7 @@ class CartoonGAN(GAN):
 
     A batch is (cartoons, photos, cartoons with blurred edges), each float32 [batch, rows, columns,
     3] in [-1, 1]. D's fakes are generated and blurred images in equal numbers. The paper weighs all
-    three kinds alike [Chen 2018 eq. 1 to 4]; here real images weigh as much as both kinds of fakes.
+    three kinds alike [Chen 2018 eq. 3]; here real images weigh as much as both kinds of fakes.
 
     Attributes:
         feature_maps: a `FeatureMaps` of the networks for content and style.

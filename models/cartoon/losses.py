@@ -47,7 +47,7 @@ def gram(maps):
     """Returns how the channels of feature maps vary together, [batch, channels, channels].
 
     The mean of each channel of each image is subtracted first. Otherwise the brightness of an image
-    outweighs its texture [AnimeGANv3, TachibanaYoshino].
+    outweighs its texture [AnimeGANv3].
     """
     x = maps - tf.reduce_mean(maps, [1, 2], keepdims=True)
     places = tf.shape(maps)[1] * tf.shape(maps)[2]
