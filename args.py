@@ -434,7 +434,8 @@ def has_batch_norm_in_d(args):
 # Combinations that are refused: (constants, condition, what is wrong, what to do).
 INCOMPATIBLE = (
     (("network", "photos"),
-     lambda a: not (a.network == "cartoon") == bool(a.photos) == issubclass(a, Cartoon),
+     lambda a: (issubclass(a, Cartoon) != (a.network == "cartoon")
+                or issubclass(a, Cartoon) != bool(a.photos)),
      "the Cartoon presets have network=cartoon and photos, all others have neither",
      "Choose a preset, such as Cartoon64, and leave both as they are"),
     (("image_shape", "network"), lambda a: a.network != "even" and a.image_shape[2] not in (1, 3),
@@ -805,7 +806,7 @@ def usage(script, verbs):
 
 
 def read_command_line(verbs=()):
-    """Parses sys.argv. `--help` and mistakes end the process here, before TensorFlow is loaded.
+    """Parses sys.argv. `--help` and unknown arguments end the process.
 
     Args:
         verbs: {name: meaning} of the script's verbs, empty if it has none.
@@ -818,11 +819,9 @@ def read_command_line(verbs=()):
         print(usage(script, verbs))
         sys.exit()
     try:
-        args, chosen = parse(sys.argv[1:], verbs)
-        check(args)
+        return parse(sys.argv[1:], verbs)
     except ValueError as error:
         sys.exit(f"{script}: {error}")
-    return args, chosen
 
 
 def run_script(main, args, verbs=(), errors=()):

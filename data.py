@@ -33,6 +33,7 @@ import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import args as constants
 from models.toys import faces, numbers, scenes  # before h5py: models turns off HDF5's file locks
 
 import h5py
@@ -920,9 +921,9 @@ def translate_photos(args, function, multiple, folder):
 
 def main(args, verbs=()):
     """Makes `data`."""
+    constants.check(args)
     make(args)
 
 
 if __name__ == "__main__":
-    import args as constants
     constants.run_script(main, *constants.read_command_line())

@@ -63,6 +63,14 @@ def test_photos_that_are_missing_are_refused_before_the_training(here):
         preparation.prepare(args, ["train_gan", "generate"])
 
 
+def test_constants_are_checked_on_top_of_those_of_the_run(numbers, even, monkeypatch):
+    """Alone, the default `dump_every` would not allow this `swap_every`."""
+    save_run(even(dump_every=2, swap_every=2, swap_for=1), 2)
+    monkeypatch.setattr("sys.argv", ["gan.py", "name=even", "swap_every=2", "batches=6"])
+    args, _ = preparation.prepare(*constants.read_command_line(constants.VERBS))
+    assert (args.dump_every, args.batches) == (2, 6)
+
+
 def test_invalid_constants_are_refused_before_anything_is_made(here, tiny):
     with pytest.raises(ValueError, match="`spectral_norm`"):
         preparation.prepare(tiny(spectral_norm=True))
@@ -70,7 +78,7 @@ def test_invalid_constants_are_refused_before_anything_is_made(here, tiny):
 
 
 def test_warnings_are_printed(toys, tiny, capsys):
-    preparation.prepare(tiny(images="faces", r1_weight=10.0))
+    preparation.prepare(tiny(images="faces", data="toyfaces.hdf5", r1_weight=10.0))
     assert "`r1_weight` is large" in capsys.readouterr().out
 
 

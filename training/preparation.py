@@ -25,16 +25,12 @@ def prepare(args, verbs=()):
         ValueError: if the constants are invalid, or the run was begun with others.
     """
     trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
-    args = resume_constants(args)
-    is_new = not checkpoints.read_record(checkpoints.run_folder(args))
-    if is_new and (trains or not args.weights):  # sampling from `weights` needs no data
-        chosen = choose_data(args)  # toy faces have a run folder of their own
-        if trains and chosen is not args:
-            print(f"There is no {args.data}, and no image in {args.images}: using toy faces. "
-                  "For your own images: python data.py images=my-faces")
-        if trains or checkpoints.read_record(checkpoints.run_folder(chosen)):
-            args = resume_constants(chosen)
+    named = resume_constants(args)
+    args = with_data(named, trains)
     constants.check(args)
+    if trains and args.images != named.images:
+        print(f"There is no {named.data}, and no image in {named.images}: using toy faces. "
+              "For your own images: python data.py images=my-faces")
     for warning in constants.warnings(args):
         print(warning)
     if not verbs:
@@ -44,7 +40,7 @@ def prepare(args, verbs=()):
         run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
         checkpoints.check_resumable(run)
-        if is_new and args.weights:
+        if args.weights and not checkpoints.read_record(run):
             checkpoints.check_file(checkpoints.weights_path(args.weights))
         prepare_data(args)
     else:
@@ -92,6 +88,23 @@ def resume_constants(args):
         print(f"{run}: using the constants it was begun with: {begun['preset']} {listed}".rstrip())
     preset = constants.presets()[begun["preset"]]
     return constants.override(preset, **remembered, **given)
+
+
+def with_data(args, trains):
+    """Returns `args`, or those of the run on toy faces where a new run would have no data.
+
+    Sampling from `weights` needs no data, and without a run on toy faces there is none to sample
+    from.
+    """
+    if _is_begun(args) or (args.weights and not trains):
+        return args
+    chosen = choose_data(args)
+    return resume_constants(chosen) if trains or _is_begun(chosen) else args
+
+
+def _is_begun(args):
+    """Returns whether the run has checkpoints."""
+    return bool(checkpoints.read_record(checkpoints.run_folder(args)))
 
 
 def choose_data(args):
