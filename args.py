@@ -824,20 +824,19 @@ def read_command_line(verbs=()):
         sys.exit(f"{script}: {error}")
 
 
-def run_script(main, args, verbs=(), errors=()):
+def run_script(main, args, verbs=()):
     """Returns `main(args, verbs)`. Errors that a user can fix end the process with one line.
 
     Args:
         main: the function to run.
         args, verbs: what `read_command_line` returned.
-        errors: exception classes to report in one line, beside ValueError and OSError.
     """
     script = os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in Jupyter
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names where stdout is ASCII
     try:
         return main(args, verbs)
-    except (ValueError, OSError, *errors) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: interrupted. Run the same command again.")

@@ -20,12 +20,12 @@ import numpy as np  # noqa: E402
 import data  # noqa: E402
 from models import cartoon, devices  # noqa: E402
 from models.randomness import Purpose  # noqa: E402
-from training import callbacks, checkpoints, preparation, scores, swap, watch  # noqa: E402
+from training import callbacks, checkpoints, preparation, scores, swap  # noqa: E402
 from training.checkpoints import load_networks, load_weights  # noqa: E402, F401
 from training.preparation import class_names  # noqa: E402
 
 PRETRAINING_CALLBACKS = (
-    watch.StopOnNonFinite,
+    callbacks.StopOnNonFinite,
     callbacks.LossLog,
     callbacks.DumpReconstructions,
     callbacks.SaveCheckpoint,
@@ -35,11 +35,11 @@ PRETRAINING_CALLBACKS = (
 CALLBACKS = (
     swap.SwapCheckpoints,
     callbacks.GenerateSamples,
-    watch.Watch,
+    callbacks.StopOnNonFinite,
+    callbacks.Watch,
     callbacks.LossLog,
     callbacks.DumpSamples,
     callbacks.TensorBoard,
-    callbacks.RemoveLaterScores,
     callbacks.SaveCheckpoint,
     callbacks.SaveGenerator,
     callbacks.SamplesAnimation,
@@ -289,4 +289,4 @@ def main(args, verbs=()):
 
 
 if __name__ == "__main__":
-    constants.run_script(run_verbs, *PREPARED, errors=(watch.Diverged,))
+    constants.run_script(run_verbs, *PREPARED)

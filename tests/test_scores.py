@@ -14,7 +14,7 @@ import args as constants
 import data
 import models
 from models import features
-from training import callbacks, checkpoints, scores
+from training import checkpoints, scores
 from training.scores import drawing, evaluation, metrics, real, table
 
 RUN = pathlib.Path("runs/toyfaces")
@@ -327,17 +327,6 @@ def test_scores_that_another_program_changed_are_refused_and_kept(here, text):
     with pytest.raises(ValueError, match="scores.csv"):
         table.read_scores(here)
     assert (here / "scores.csv").read_text() == text
-
-
-def test_scores_of_checkpoints_that_will_be_trained_again_are_removed(here, tiny, monkeypatch):
-    monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
-    labels = ["real", "000100", "000100-seed1", "runs-other-000200"]
-    later = ["000200", "000200-seed1"]
-    table.write_scores(here, {label: {"fd_3k": 1.0} for label in labels + later})
-    callback = callbacks.RemoveLaterScores(tiny(), here)
-    callback.set_model(types.SimpleNamespace(batch=keras.Variable(100, dtype="int64")))
-    callback.on_train_begin()
-    assert list(table.read_scores(here)) == labels
 
 
 # ---- the best checkpoint

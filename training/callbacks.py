@@ -1,11 +1,12 @@
-"""Keras callbacks: epochs and progress, the loss log, sample grids, checkpoints, TensorBoard.
+"""Keras callbacks: progress, losses, health, sample grids, checkpoints, TensorBoard.
 
 An epoch is `dump_every` batches; what is written is written at its end. No callback defines
 `on_train_batch_end`: Keras would wait for the means of each batch, to pass them as `logs`. What
 happens after a batch happens at the beginning of the next. Callbacks that write take
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
 it is written under a temporary name and then renamed. A resumed run removes what was written about
-batches after its checkpoint, as it trains these again. Neither holds for tensorboard/.
+batches after its checkpoint, as it trains these again. Neither holds for health.log, to which lines
+are added, and for tensorboard/.
 """
 import csv
 import importlib.util
@@ -25,7 +26,7 @@ import args as constants
 import data
 from models import devices
 from models.randomness import Purpose
-from training import checkpoints, scores, watch
+from training import checkpoints, watch
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
 
@@ -235,6 +236,75 @@ class LossLog(Callback):
         axes.legend(loc="upper right", fontsize="small")
 
 
+# ---- health
+
+def note(folder, batch, text):
+    """Adds a line to health.log, and returns it."""
+    line = f"Batch {batch}: {text}"
+    with open(folder / "health.log", "a") as file:
+        file.write(f"{line}\n")
+    return line
+
+
+class Diverged(FloatingPointError):
+    """A loss or a weight is no longer finite. The message tells which, when, and what to try."""
+
+
+class StopOnNonFinite(Callback):
+    """Stops a run in which a loss or a weight is no longer finite, and notes it in health.log.
+
+    Must come before the callbacks that save anything.
+
+    Raises:
+        Diverged: with the batch and a remedy.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, mean in logs.items():
+            if not np.isfinite(mean):
+                self._stop(f"{name} is {mean}")
+        for weight in self.model.weights:
+            if not np.isfinite(weight.numpy()).all():
+                self._stop(f"{weight.path} is not finite")
+
+    def _stop(self, reason):
+        raise Diverged(note(
+            self.folder, self.batch, f"{reason}, so the run cannot continue. Lower both learning "
+            "rates, and start from an earlier checkpoint [scratch 3; forcecore 5]."))
+
+
+class Watch(Callback):
+    """Makes the checks of watch.py, prints new failures, and notes them in health.log.
+
+    A failure is reported once while it lasts, and does not stop the run [kmualim 9]. Must come
+    after the callback that sets `model.samples`.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.reals = data.reals(self.args)
+        self.epoch_start = self.batch
+        self.rows = []     # of this process: a resumed run has none at first
+        self.failing = []  # checks
+
+    def on_epoch_end(self, epoch, logs=None):
+        start, self.epoch_start = self.epoch_start, self.batch
+        if start < self.args.warmup_batches:  # until then D trains alone, and may win
+            return
+        if self.batch < watch.FIRST_BATCH or self.batch - start < watch.SHORT_EPOCH:
+            return
+        self.rows.append({"batch": self.batch, **logs})
+        state = watch.State(self.args, self.rows, self.model.samples, self.reals)
+        failing = []
+        for check in watch.checks(self.args):
+            text = check.report(state)
+            if text:
+                failing.append(check)
+                if check not in self.failing:
+                    line = note(self.folder, self.batch, text)
+                    constants.report(f"\n{line}")
+        self.failing = failing
+
+
 # ---- sample grids
 
 
@@ -353,23 +423,6 @@ class SaveGenerator(Callback):
     def on_epoch_end(self, epoch, logs=None):
         generator = self.model.generator_ema or self.model.generator
         checkpoints.save_generator(generator, self.path)
-
-
-# ---- scores
-
-
-class RemoveLaterScores(Callback):
-    """Removes the scores of checkpoints whose batches will be trained again."""
-
-    def on_train_begin(self, logs=None):
-        table = scores.read_scores(self.folder)
-        kept = {}
-        for label, row in table.items():
-            own_batch = label.split("-seed")[0]
-            if not own_batch.isdigit() or int(own_batch) <= self.batch:
-                kept[label] = row
-        if len(kept) < len(table):
-            scores.write_table(self.folder, kept)
 
 
 # ---- TensorBoard

@@ -1,20 +1,15 @@
-"""Looks for failures of a run after each epoch, by a table of checks.
+"""The failures that callbacks.Watch looks for after each epoch: a table of checks.
 
 To add a check, write a function that returns a number, and a row of CHECKS that says which numbers
 are failures, what they mean, and what helps. As a run keeps its constants, a remedy needs a new
 run, under another `name`; the constant `weights` starts it from a checkpoint.
 """
 import math
-import re
 import typing
 
-import keras
 import numpy as np
 
-import args as constants
-import data
 from models import losses
-from training import checkpoints
 from training.scores import metrics
 
 FIRST_BATCH = 100  # before it, samples of healthy runs are still too similar [measured]
@@ -165,7 +160,7 @@ CHECKS = [
     # [guess]
     Check(real_diversity, "below", 0.02,
           "The real images' distance to their nearest neighbors is {number:.3f}, below {limit}: "
-          "there is little to learn. Add more images."),
+          "there is little to learn. Add more images [forcecore]."),
     # both: [ganhacks 10]; 30 at most in healthy runs, 590 in one that failed [measured]
     Check(d_gradient_norm, "above", 100.0,
           "D's gradient norm is {number:.0f}, above {limit:.0f}: things are going wrong. Lower "
@@ -207,96 +202,3 @@ CROSS_ENTROPY_CHECKS = [
 def checks(args):
     """Returns the checks that apply to a run."""
     return CHECKS + CROSS_ENTROPY_CHECKS if args.loss == "cross_entropy" else CHECKS
-
-
-# ---- callbacks
-
-class Diverged(FloatingPointError):
-    """A loss or a weight is no longer finite. The message tells which, when, and what to try."""
-
-
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops a run in which a loss or a weight is no longer finite, and notes it in health.log.
-
-    Must come before the callbacks that save anything. A resumed run removes the lines of health.log
-    about later batches.
-
-    Raises:
-        Diverged: with the batch and a remedy.
-    """
-
-    def __init__(self, args, folder):
-        super().__init__()
-        self.args = args
-        self.folder = folder
-
-    def on_train_begin(self, logs=None):
-        self.batch = int(self.model.batch.numpy())
-        self.lines = []  # of health.log
-        path = self.folder / "health.log"
-        if path.exists():
-            for line in path.read_text().splitlines():
-                batch = re.match(r"Batch (\d+):", line)
-                if batch is None or int(batch[1]) <= self.batch:
-                    self.lines.append(line)
-            self._write_lines()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.batch = int(self.model.batch.numpy())
-        for name, mean in logs.items():
-            if not np.isfinite(mean):
-                self._stop(f"{name} is {mean}")
-        for weight in self.model.weights:
-            if not np.isfinite(weight.numpy()).all():
-                self._stop(f"{weight.path} is not finite")
-
-    def _stop(self, reason):
-        self.note(f"{reason}, so the run cannot continue. Lower both learning rates, and start "
-                  "from an earlier checkpoint [scratch 3; forcecore 5].")
-        raise Diverged(self.lines[-1])
-
-    def note(self, text):
-        """Adds a line to health.log."""
-        self.lines.append(f"Batch {self.batch}: {text}")
-        self._write_lines()
-
-    def _write_lines(self):
-        checkpoints.write_text(
-            self.folder / "health.log", "".join(f"{line}\n" for line in self.lines))
-
-
-class Watch(StopOnNonFinite):
-    """Makes the checks after each epoch, prints new failures, and notes them in health.log.
-
-    A failure is reported once while it lasts, and does not stop the run [kmualim 9]. Must come
-    after the callback that sets `model.samples`.
-    """
-
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        self.reals = data.reals(self.args)
-        self.rows = []     # of this process: a resumed run has none at first
-        self.failing = []  # checks
-
-    def on_epoch_end(self, epoch, logs=None):
-        start = self.batch  # still the end of the last epoch
-        super().on_epoch_end(epoch, logs)
-        if start < self.args.warmup_batches:  # until then D trains alone, and may win
-            return
-        if self.batch < FIRST_BATCH or self.batch - start < SHORT_EPOCH:
-            return
-        self.rows.append({"batch": self.batch, **logs})
-        state = State(self.args, self.rows, self.model.samples, self.reals)
-        failing = []
-        for check in checks(self.args):
-            text = check.report(state)
-            if text:
-                failing.append(check)
-                if check not in self.failing:
-                    self.note(text)
-                    constants.report(f"\n{self.lines[-1]}")
-        self.failing = failing
-
-    def on_train_end(self, logs=None):
-        if self.rows and not self.lines:
-            constants.report("\nThe watch has found nothing wrong.")

@@ -26,7 +26,7 @@ import numpy as np  # noqa: E402
 import args as constants  # noqa: E402
 import data  # noqa: E402
 import gan  # noqa: E402
-from training import checkpoints, watch  # noqa: E402
+from training import callbacks, checkpoints, watch  # noqa: E402
 
 # {run: (its constants, the texts that the watch must report)}
 RUNS = {
@@ -74,7 +74,7 @@ def train(name, changes):
         return report(check, state)
 
     watch.Check.report = report_and_record
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(watch.Diverged):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(callbacks.Diverged):
         gan.train_gan(args)
     watch.Check.report = report
     log = checkpoints.run_folder(args) / "health.log"

@@ -52,11 +52,6 @@ def write_scores(folder, rows):
     table = read_scores(folder)
     for label, scores in rows.items():
         table[label] = table.get(label, {}) | scores
-    write_table(folder, table)
-
-
-def write_table(folder, table):
-    """Writes {row: {column: value}} as scores.csv in `folder`, a Path, and plots scores.png."""
     columns = []
     for scores in table.values():
         for name in scores:
