@@ -442,9 +442,6 @@ INCOMPATIBLE = (
      "images have 1 or 3 channels", "Set the last number of image_shape to 3"),
     (("image_shape", "network"), lambda a: a.network == "cartoon" and a.image_shape[2] != 3,
      "cartoons have 3 channels", "Set the last number of image_shape to 3"),
-    (("image_shape", "network"),
-     lambda a: a.network == "even" and (a.image_shape[0], a.image_shape[2]) != (1, 1),
-     "a number is one row of bits", "Set image_shape=(1,7,1) for seven bits"),
     (("upsampling", "network"),
      lambda a: a.upsampling == "pixel_shuffle" and a.network == "cartoon",
      "pixel shuffle needs photos of one size", "Set upsampling=bilinear"),
@@ -467,8 +464,6 @@ INCOMPATIBLE = (
      "targets of real images must be the higher ones", "Set real_labels above fake_labels"),
     (("replay_size", "batch_size"), lambda a: 0 < a.replay_size < a.batch_size,
      "the replay buffer must hold at least one batch", "Raise replay_size, or set it to 0"),
-    (("replay_size", "replay_fraction"), lambda a: a.replay_size and not a.replay_fraction,
-     "no image of the replay buffer would be used", "Raise replay_fraction"),
     (("swap_every", "dump_every"), lambda a: a.swap_every % a.dump_every,
      "a swap begins with an epoch", "Set swap_every to a multiple of dump_every"),
     (("swap_for", "dump_every"), lambda a: a.swap_every and not 0 < a.swap_for < a.dump_every,
@@ -483,8 +478,6 @@ INCOMPATIBLE = (
      "no penalty bounds the second D", "Choose another loss"),
     (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
      "networks trained on photos take three channels", 'Set d_features=""'),
-    (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
-     "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
 
 # On anime faces, D with batch norm hardly learns from here on. On toy faces it does [measured].
@@ -498,9 +491,6 @@ WARNINGS = (
     (lambda a: a.r1_weight >= LARGE_R1 and has_batch_norm_in_d(a) and a.images != "toyfaces",
      "`r1_weight` is large for a D with batch norm, which may learn too little. Weights of 0.02 to "
      "0.1 work, and larger ones with batch_norm=generator."),
-    (lambda a: a.minibatch_kernels and (a.gradient_penalty or a.r1_weight >= LARGE_R1),
-     "`minibatch_kernels` with a gradient penalty: D's gradient at one image then depends on the "
-     "other images of the batch."),
 )
 
 

@@ -219,7 +219,7 @@ def make(args):
         raise ValueError("`data` must be a new file, or one of data.py to replace. Choose another "
                          f"name. Received: data={args.data}, no readable file of data.py")
     if args.photos not in ("", "toyscenes"):
-        _paths(args, "photos")  # raises now rather than after all scenes have been painted
+        paths_of(args, "photos")  # raises now rather than after all scenes have been painted
     path = os.path.realpath(args.data)  # a link stays a link, to a larger disk for example
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{platform.node()}.{os.getpid()}.tmp"
@@ -236,11 +236,6 @@ def make(args):
             file.attrs["fingerprint"] = _encode(_hash(file))
             count = len(file["faces"])
         os.replace(temporary, path)
-    except OSError as error:
-        if not error.errno:
-            raise
-        # HDF5 describes what the system refused in five lines. This is one.
-        raise OSError(error.errno, os.strerror(error.errno), args.data) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
@@ -269,7 +264,7 @@ def _append(args, file, name, images):
     images = np.asarray(images)
     free = shutil.disk_usage(os.path.dirname(file.filename) or ".").free
     if free < images.nbytes + RESERVED:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), args.data)
     shape = images.shape[1:]
     if shape != args.image_shape:
         raise ValueError(f"`image_shape` must be {shape} for toy images. "
@@ -327,8 +322,12 @@ def find_files(pattern):
     return sorted(path for path in paths if not os.path.isdir(path))
 
 
-def _paths(args, name):
-    """Returns the files that the constant `name` names. Raises FileNotFoundError without any."""
+def paths_of(args, name):
+    """Returns the paths of the files that the constant `name` names.
+
+    Raises:
+        FileNotFoundError: without any.
+    """
     pattern = getattr(args, name)
     paths = find_files(pattern)
     if not paths:
@@ -342,7 +341,7 @@ def _paths(args, name):
 
 def _write_files(args, file):
     """Writes image files, whose labels are the names of their folders, or IDX files."""
-    paths = _paths(args, "images")
+    paths = paths_of(args, "images")
     idx_paths = [path for path in paths if re.search("idx3.ubyte", os.path.basename(path))]
     if idx_paths:
         _write_idx_files(args, file, idx_paths)
@@ -759,7 +758,7 @@ def _batch_rows(args, count, start, stream=()):
         order = rng.permutation(training)
         for index in range(first_batch, batches_per_pass):
             rows = np.sort(order[index * size:(index + 1) * size])  # for the disk
-            # From 1: NumPy ignores the 0 in [1, 2, 0], and [1, 2] is the seed of an order.
+            # From 1: NumPy takes [1, 2, 0] for [1, 2], which is the seed of an order.
             rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
             mirrored = rng.random(size) < (0.5 if args.flip else 0.0)
             yield rows, mirrored
@@ -783,7 +782,7 @@ def _write_photos(args, file):
             _append(args, file, "photos", photos_of_slice)
             _append(args, file, "truths", drawings)
     else:
-        paths = _paths(args, "photos")
+        paths = paths_of(args, "photos")
         _write_shuffled(args, file, "photos", paths, _reader(args, paths))
     images = file["faces"]
     for start, stop in _slices(len(images)):
@@ -869,15 +868,6 @@ def truths(args, count):
     return images[test[:count]]
 
 
-def photos_to_translate(args):
-    """Returns the paths of the photos that `generate_from` names.
-
-    Raises:
-        FileNotFoundError: it matches no file.
-    """
-    return _paths(args, "generate_from")
-
-
 def translate_photos(args, function, multiple, folder):
     """Translates the photos of `generate_from` to PNG files of their sizes.
 
@@ -891,7 +881,7 @@ def translate_photos(args, function, multiple, folder):
     Raises:
         FileNotFoundError: `generate_from` matches no file.
     """
-    paths = photos_to_translate(args)
+    paths = paths_of(args, "generate_from")
     shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     written = set()
     for path in paths:

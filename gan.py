@@ -142,7 +142,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
 
 
 def run_record(args):
-    """Returns what args.json holds: constants, preset, overrides, fingerprint of the images."""
+    """Returns what args.json holds, with the fingerprint of the images and names of the classes."""
     return {
         "preset": constants.preset_name(args),
         "overrides": constants.overrides(args),
@@ -180,17 +180,12 @@ def generate(args):
 
     rows, columns = args.grid
     count = args.generate_count
-    chosen = None
+    chosen = range(len(classes))
     if args.generate_class:
         chosen = [classes.index(args.generate_class)]
-    # Each row of the interpolation starts at a generated image, so `rows` of them are needed.
-    row_starts, grid_images = [], []
-    for numbers, z, labels, images in generate_images(args, sampler, max(count, rows), chosen):
-        if len(row_starts) < rows:
-            row_starts.extend(z)
+    grid_images = []
+    for numbers, _, labels, images in generate_images(args, sampler, count, chosen):
         for index, number in enumerate(numbers):
-            if number >= count:
-                continue
             if number < rows * columns:
                 grid_images.append(images[index])
             target = folder / classes[labels[index]] if classes else folder
@@ -199,9 +194,10 @@ def generate(args):
     data.save_grid(np.stack(grid_images), folder / "grid.png", columns)
 
     # Each row leads to the start of the next row, and the last row back to the first.
+    row_labels = np.resize(chosen, rows) if classes else None
+    row_starts = sampler.sample_z(rows, Purpose.INTERPOLATE, labels=row_labels).numpy()
+    row_ends = np.roll(row_starts, -1, axis=0)
     fractions = np.arange(columns) / columns
-    row_starts = row_starts[:rows]
-    row_ends = row_starts[1:] + row_starts[:1]
     interpolated = []
     for start, end in zip(row_starts, row_ends):
         interpolated.append(sampler.sample(sampler.interpolate(start, end, fractions)))
@@ -217,7 +213,7 @@ def generate_images(args, sampler, count, chosen=None):
         args: the constants, a class of args.py.
         sampler: what `models.build_sampler` or `models.build` returned, with weights loaded.
         count: number of images.
-        chosen: classes to generate in turn, indices; all of them by default.
+        chosen: labels of the images, which are repeated if they are fewer; by default all classes.
 
     Yields:
         (numbers, z, labels, images) of a batch: the numbers of the images, a range; G's inputs
@@ -228,15 +224,13 @@ def generate_images(args, sampler, count, chosen=None):
         chosen = range(sampler.classes)
     if args.photos:
         photos = data.photos(args, count)
-        # Repeats them, if they are fewer.
-        photos = np.resize(photos, (count + args.batch_size, *args.image_shape))
     for batch, first in enumerate(range(0, count, args.batch_size)):
         numbers = range(first, first + args.batch_size)
         labels = None
         if len(chosen):
             labels = [chosen[number % len(chosen)] for number in numbers]  # in turn
         if args.photos:
-            z = photos[numbers]
+            z = photos[first:first + args.batch_size]
         else:
             z = np.asarray(sampler.sample_z(args.batch_size, Purpose.GENERATE, batch, labels))
         images = data.denormalize(sampler.sample(z, batch))
@@ -258,7 +252,7 @@ def evaluate(args):
         args: the constants, a class of args.py.
 
     Returns:
-        {checkpoint, "real" or "photos": {score: value}}.
+        {row: {column: value}} of scores.csv.
     """
     return scores.evaluate(args, generate_images)
 

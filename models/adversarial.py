@@ -54,7 +54,6 @@ class GAN(keras.Model):
         if args.feature_matching:
             self.features = keras.Model(
                 discriminator.input, discriminator.get_layer("features").output)
-        self.every = {"r1": args.r1_every}  # {term: batches from one computation to the next}
         names = (*self.term_names, "d_gradient_norm", "g_gradient_norm")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # all parts are built: without this Keras refuses to save and distribute
@@ -295,7 +294,8 @@ class GAN(keras.Model):
 
     def is_due(self, name):
         """Returns whether a term is computed in the current batch, a bool tensor."""
-        return (tf.convert_to_tensor(self.batch) + 1) % self.every.get(name, 1) == 0
+        every = self.args.r1_every if name == "r1" else 1
+        return (tf.convert_to_tensor(self.batch) + 1) % every == 0
 
     # ---- sampling
 

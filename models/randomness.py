@@ -10,7 +10,7 @@ class Purpose(enum.IntEnum):
     Z = 0             # G's input in the training step
     REAL_LABELS = 1   # targets of D on real images
     FAKE_LABELS = 2   # targets of D on fakes
-    STATISTICS = 3    # z for the batch-norm statistics of the averaged generator
+    STATISTICS = 3    # z for the batch-norm statistics of samples
     GRID = 4          # z of the sample grid
     GENERATE = 5      # z of `generate` and `evaluate`
     REAL_VIEW = 6     # augmentation and noise of real images
@@ -22,6 +22,7 @@ class Purpose(enum.IntEnum):
     CONTENT = 12      # shifts of photos and cartoons before their contents are compared
     DEGRADE = 13      # how cartoons are degraded, for G to restore them
     AID = 14          # shifts of images before their pretrained features are judged
+    INTERPOLATE = 15  # z between which `generate` interpolates
 
 
 def seed(args, purpose, batch):

@@ -347,7 +347,6 @@ def test_newest_generator_is_saved_the_averaged_one_if_any(here, even, ema_decay
     model = models.build(even(ema_decay=ema_decay))
     callback = callbacks.SaveGenerator(model.args, here)
     callback.set_model(model)
-    callback.on_train_begin()
     callback.on_epoch_end(0)
     newest = model.generator_ema or model.generator
     newest.set_weights([value + 1 for value in newest.get_weights()])
@@ -355,16 +354,6 @@ def test_newest_generator_is_saved_the_averaged_one_if_any(here, even, ema_decay
     loaded = keras.models.load_model(here / "generator.keras")
     assert np.array_equal(loaded.get_weights()[0], newest.get_weights()[0])
     assert names(here) == ["generator.keras"]
-
-
-def test_layer_that_needs_this_project_is_named_once_in_a_run(here, tiny, capsys):
-    callback = callbacks.SaveGenerator(tiny(g_dropout=0.5), here)
-    callback.on_train_begin()
-    printed = capsys.readouterr().out
-    assert "AlwaysDropout" in printed and printed.count("\n") == 1
-    (here / "generator.keras").touch()
-    callback.on_train_begin()
-    assert capsys.readouterr().out == ""
 
 
 # ---- TensorBoard

@@ -647,6 +647,6 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
 def test_photos_to_translate_must_exist(here):
     save_noise("mine/a.png"), save_noise("mine/b.png")
     args = override(CartoonPhotos, generate_from="mine/*")
-    assert data.photos_to_translate(args) == ["mine/a.png", "mine/b.png"]
+    assert data.paths_of(args, "generate_from") == ["mine/a.png", "mine/b.png"]
     with pytest.raises(FileNotFoundError, match="`generate_from`"):
-        data.photos_to_translate(override(args, generate_from="nowhere/*"))
+        data.paths_of(override(args, generate_from="nowhere/*"), "generate_from")

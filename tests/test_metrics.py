@@ -42,10 +42,9 @@ def test_checkerboard_finds_its_pattern_but_neither_blur_nor_noise(random):
     assert metrics.checkerboard(images + 8 * stripes.transpose(1, 0, 2)) > 5 * plain
 
 
-def test_images_too_small_for_a_checkerboard_have_none(random):
+def test_a_row_of_random_numbers_has_no_checkerboard(random):
     numbers = random.uniform(-1, 1, [2000, 1, 10, 1])
     assert metrics.checkerboard(numbers) == pytest.approx(1.0, abs=0.1)
-    assert metrics.checkerboard(np.ones([5, 2, 3, 1])) == 1.0
 
 
 # ---- distances between vectors
@@ -193,6 +192,6 @@ def test_modes_by_hand():
 
 
 def test_a_class_that_no_real_image_has_is_not_counted():
-    found, divergence = metrics.modes(np.array([0, 1, 2]), np.array([0, 1, 1]))
+    found, divergence = metrics.modes(np.array([[0], [1], [2]]), np.array([[0], [1], [1]]))
     assert found == 2
     assert divergence == pytest.approx((np.log(1) + np.log(1 / 2) + np.log(1)) / 3)

@@ -410,19 +410,14 @@ class SaveCheckpoint(Callback):
 class SaveGenerator(Callback):
     """Saves the newest generator, the averaged one if there is one, as generator.keras.
 
-    `keras.models.load_model` opens the file without this project, unless it needs layers that Keras
-    does not have.
+    `keras.models.load_model` opens the file without this project, but with `g_dropout` it needs
+    `import models.layers` before.
     """
-
-    def on_train_begin(self, logs=None):
-        self.path = self.folder / "generator.keras"
-        if self.args.g_dropout and not self.path.exists():
-            print(f"{self.path} will need this project, for AlwaysDropout: import models.layers "
-                  "before keras.models.load_model.")
 
     def on_epoch_end(self, epoch, logs=None):
         generator = self.model.generator_ema or self.model.generator
-        checkpoints.save_generator(generator, self.path)
+        with data.whole_file(self.folder / "generator.keras") as temporary:
+            generator.save(temporary)
 
 
 # ---- TensorBoard

@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 import warnings
-import zipfile
 
 import h5py
 
@@ -44,10 +43,6 @@ PRETRAINED = pathlib.Path(models.__file__).parent / "pretrained.weights.h5"
 ADVICE_ON_WEIGHTS = ("Use the constants they were trained with: those of Small for pretrained, "
                      "else those in the args.json of their run.")
 
-# Options of layers that Keras 3.6 does not have, of batch norm, convolutions and initializers.
-NEWER_OPTIONS = ("renorm", "renorm_clipping", "renorm_momentum", "quantization_config",
-                 "input_axes", "output_axes")
-
 
 # ---- the run folder
 
@@ -70,8 +65,7 @@ def open_run(args, record):
 
     Args:
         args: the constants, a class of args.py.
-        record: what args.json holds: {"preset", "overrides", "constants", "fingerprint"} and, if
-            conditional, "classes".
+        record: what args.json holds, see `gan.run_record`.
 
     Yields:
         The folder to write to, a Path. On machines other than the chief it is a temporary one.
@@ -127,12 +121,8 @@ def read_record(run):
         return {}
     path = run / "args.json"
     try:
-        record = json.loads(path.read_text())
-        missing = {"constants", "overrides", "preset"} - set(record)
-        if missing:
-            raise LookupError(f"without {', '.join(sorted(missing))}")
-        return record
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} must hold the constants that the run was begun with. Restore it, "
                          "or start a new run from one of its checkpoints: choose another `name` "
                          f"and set `weights`. Received: {error!r}") from None
@@ -388,26 +378,6 @@ def load_generator(sampler, path):
     load_network(name, sampler.generator, path)
 
 
-def save_generator(generator, path):
-    """Writes a generator to a .keras file, a Path, that Keras 3.6 and later can load.
-
-    Keras also saves options that are at their defaults, and an earlier version refuses a file with
-    options that it does not know. So `NEWER_OPTIONS` are left out.
-    """
-    def without_newer_options(entry):
-        return {name: value for name, value in entry.items() if name not in NEWER_OPTIONS}
-
-    with data.whole_file(path) as temporary:
-        generator.save(temporary)
-        with zipfile.ZipFile(temporary) as archive:
-            parts = {name: archive.read(name) for name in archive.namelist()}
-        config = json.loads(parts["config.json"], object_hook=without_newer_options)
-        parts["config.json"] = json.dumps(config)
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, content in parts.items():
-                archive.writestr(name, content)
-
-
 # ---- checkpoints for generate and evaluate
 
 
@@ -444,7 +414,7 @@ def checkpoint_of_batch(args, found):
     Raises:
         FileNotFoundError: if there is none.
     """
-    path = run_folder(args) / "weights" / f"{args.checkpoint.zfill(6)}.weights.h5"
+    path = checkpoint_path(run_folder(args), int(args.checkpoint))
     if path in found:
         return path
     names = ", ".join(checkpoint.name.removesuffix(".weights.h5") for checkpoint in found)

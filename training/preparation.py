@@ -46,7 +46,7 @@ def prepare(args, verbs=()):
     else:
         check_checkpoints(args, verbs)
     if "generate" in verbs and args.photos:
-        data.photos_to_translate(args)
+        data.paths_of(args, "generate_from")
     if "generate" in verbs and "train_gan" in verbs:
         checkpoints.check_generate_class(args, class_names(args))
     return args, verbs

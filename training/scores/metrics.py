@@ -44,8 +44,6 @@ def checkerboard(images):
             continue
         neighbors = along_axis[period_2 - 2:period_2].mean()
         ratios.append(along_axis[period_2].mean() / max(neighbors, 1e-12))
-    if not ratios:
-        return 1.0
     return float(np.mean(ratios))
 
 
@@ -245,8 +243,8 @@ def modes(generated, true_classes):
     """Returns the number of true classes that were generated, and a divergence of their shares.
 
     Args:
-        generated: the class of each generated image, int [count], or int [count, factors], in which
-            case each combination of factors is a class.
+        generated: the factors of each generated image, int [count, factors]. Each combination of
+            factors is a class.
         true_classes: the classes of real images, in the same form.
 
     Returns:
@@ -255,8 +253,6 @@ def modes(generated, true_classes):
 
     Reference: Metz 2016, arXiv:1611.02163, which counts the 1,000 modes of stacked MNIST
     """
-    generated = np.reshape(generated, [len(generated), -1])
-    true_classes = np.reshape(true_classes, [len(true_classes), -1])
     sizes = np.maximum(generated.max(axis=0), true_classes.max(axis=0)) + 1
     generated_shares = _class_shares(generated, sizes)
     true_shares = _class_shares(true_classes, sizes)
