@@ -24,15 +24,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def import_keras():
-    """Imports Keras without TensorFlow's start-up messages, and returns the module.
-
-    Sets what ~/.keras/keras.json may set otherwise, as the layers depend on it.
-    """
+    """Imports Keras without TensorFlow's start-up messages, and returns the module."""
     with _hidden_stderr():
         import keras
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
     return keras
 
 

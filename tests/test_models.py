@@ -1,5 +1,4 @@
 """models.build: networks, steps, optimizers, precision and XLA by name."""
-import json
 import os
 import subprocess
 import sys
@@ -156,27 +155,6 @@ def run_code(code, **environment):
     """Runs code in a new process, in the folder of the project, and returns what it prints."""
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment,
                           capture_output=True, text=True, check=True).stdout
-
-
-def test_keras_json_does_not_change_a_run(tmp_path):
-    (tmp_path / "keras.json").write_text(json.dumps({
-        "backend": "jax", "floatx": "float64", "epsilon": 0.1,
-        "image_data_format": "channels_first"}))
-    code = """
-import conftest, models
-gan = models.build(conftest.small_preset(ema_decay=0.5, r1_weight=1.0))
-import keras
-import tensorflow as tf
-from models import features
-gan.fit(tf.data.Dataset.from_tensors(tf.ones([8, 16, 16, 3])), verbose=0)
-network = features.feature_network("random")
-formats = {layer.data_format for part in (gan.generator, gan.discriminator, network)
-           for layer in part.layers if hasattr(layer, "data_format")}
-types = {variable.dtype for variable in gan.variables} - {"int64", "uint32"}
-print(keras.backend.backend(), keras.config.epsilon(), *formats, *types)
-"""
-    printed = run_code(code, KERAS_HOME=str(tmp_path), PYTHONPATH="tests:.")
-    assert printed.split() == ["tensorflow", "1e-07", "channels_last", "float32"]
 
 
 def test_environment_is_set_by_models_alone():

@@ -41,7 +41,12 @@ def real_features(args, network):
     path = features_file(args)
     if not os.path.exists(path):
         print(f"{path}: features of {len(images)} real images")
-        _save_features(extract(network, images), path)
+        computed = extract(network, images)
+        arrays = {"features": np.float32(computed.features)}  # as the network computed them
+        if computed.classes is not None:
+            arrays["classes"] = computed.classes
+        with data.whole_file(path) as temporary:
+            np.savez(temporary, **arrays)
     with np.load(path) as file:
         found = features.Features(images, np.float64(file["features"]), file.get("classes"))
 
@@ -72,9 +77,8 @@ def load_network(args):
         classes = data.classes(args)
         network = features.train_classifier(
             images[train_rows], classes[train_rows], classes.max(axis=0) + 1)
-        temporary = path.replace(".keras", f".{os.getpid()}.tmp.keras")
-        network.save(temporary)
-        os.replace(temporary, path)
+        with data.whole_file(path) as temporary:
+            network.save(temporary)
     return features.feature_network(path)
 
 
@@ -97,14 +101,3 @@ def _beside_data(args, name, ending):
     stem = args.data.removesuffix(".hdf5")
     counts = f"{len(train_rows)}-{len(test_rows)}"
     return f"{stem}.{name}-{data.fingerprint(args)}-{counts}{ending}"
-
-
-def _save_features(found, path):
-    """Writes features and classes. The file appears whole or not at all."""
-    arrays = {"features": np.float32(found.features)}  # as the network computed them
-    if found.classes is not None:
-        arrays["classes"] = found.classes
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)
