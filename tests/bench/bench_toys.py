@@ -4,14 +4,14 @@
     python tests/bench/bench_toys.py seeds=1 batches=1000 output_blur=False
 
 Other arguments are constants of args.py. Runs stay in the folder `toys`, and continue there. The
-numbers of real toy faces are in the first row:
+row "real" has the numbers of real toy faces:
 
 - error: mean absolute difference, of 255, to the nearest of the training images. A blurred or
   dull face can have a small one, so look at the pictures, toys/runs/*/dump.png.
 - Laplacian: mean absolute difference, of 255, of a pixel to its four neighbors, times four. Grain
   and dots raise it.
 - modes: combinations of hair color, hair style, eye color and mood, out of 384, among 3,600 images.
-- distance: Frechet distance of the features of the network that counts the modes.
+- distance, recall: by the features of the network that counts the modes.
 """
 import os
 import pathlib
@@ -32,6 +32,7 @@ from training import checkpoints  # noqa: E402
 from training.scores import table  # noqa: E402
 
 COUNT = 128  # images whose nearest training images are searched
+SCORES = ("modes", "fd", "recall")
 
 
 def laplacian(images):
@@ -54,8 +55,12 @@ def training_images(args):
     return data.open_images(args)[data.split(args, args.dataset_size)[0]]
 
 
-def numbers(args):
-    """Trains and scores a run. Returns its seconds, error, Laplacian, modes and distance."""
+def train(args):
+    """Trains and scores a run.
+
+    Returns:
+        {row: numbers} of "real" and of the run: seconds, error, Laplacian, and SCORES.
+    """
     start = time.monotonic()
     gan.main(args)
     seconds = time.monotonic() - start
@@ -66,11 +71,17 @@ def numbers(args):
     batches = []
     for _, _, _, images_of_batch in gan.generate_images(args, sampler, 1000):
         batches.append(images_of_batch)
-    images = np.concatenate(batches)
-    error = error_to_nearest(images[:COUNT], training_images(args))
-    row = scores[checkpoints.label_of(args, newest)]
-    modes, distance = row[table.column(args, "modes")], row[table.column(args, "fd")]
-    return [seconds, error, laplacian(images), modes, distance]
+    test_rows = data.split(args, args.dataset_size)[1]
+    sources = {
+        "real": ("real", 0, data.open_images(args)[test_rows]),
+        str(args.seed): (checkpoints.label_of(args, newest), seconds, np.concatenate(batches)),
+    }
+    rows = {}
+    for name, (label, seconds, images) in sources.items():
+        error = error_to_nearest(images[:COUNT], training_images(args))
+        values = [scores[label][table.column(args, score)] for score in SCORES]
+        rows[name] = [seconds, error, laplacian(images), *values]
+    return rows
 
 
 def main(arguments):
@@ -84,19 +95,16 @@ def main(arguments):
             changes.append(argument)
     os.makedirs("toys", exist_ok=True)
     os.chdir("toys")
-    print("| seed | seconds | error | Laplacian | modes | distance |\n|---|---|---|---|---|---|")
+    print("| seed | seconds | error | Laplacian | modes | distance | recall |")
+    print("|---|---|---|---|---|---|---|")
     for seed in range(seeds):
         options = ["ToyFaces", f"name=toyfaces-{seed}", f"seed={seed}", "data=faces.hdf5",
                    "evaluate_count=3600", "features=classifier", "keep_every=0", *changes]
         args, _ = constants.parse(options)
         if not os.path.exists(args.data):
             data.make(args)
-        if seed == 0:
-            images = data.open_images(args)[data.split(args, args.dataset_size)[1]]
-            error = error_to_nearest(images[:COUNT], training_images(args))
-            print(f"| real | | {error:.1f} | {laplacian(images):.1f} | 384 | |")
-        row = numbers(args)
-        print(f"| {seed} |" + "|".join(f" {value:.4g} " for value in row) + "|", flush=True)
+        for name, row in train(args).items():
+            print(f"| {name} |" + "|".join(f" {value:.4g} " for value in row) + "|", flush=True)
 
 
 if __name__ == "__main__":
