@@ -42,7 +42,7 @@ class Args:
     g_leaky_slope = 0.2  # of G's ReLU [forcecore; ganhacks 5]; 0.0 = ReLU [Radford 2015 s4]
     d_leaky_slope = 0.2  # of D's ReLU [Radford 2015 s4]
     batch_norm = "both"  # both [Radford 2015 s3], generator, discriminator or none
-    bn_momentum = 0.8  # of the moving mean and variance [guess]
+    bn_momentum = 0.8  # of moving mean and variance; samples use those of a batch [guess]
     kernel_initializer = "normal"  # N(0, 0.02) [Radford 2015 s4]; or a Keras name [kmualim 8]
     g_dropout = 0.0  # after each activation, also when sampling; 0.5 [ganhacks 17]
     d_dropout = 0.0  # after each activation; 0.3 to 0.6 [kmualim 6]
@@ -159,7 +159,7 @@ class ToyFaces(Args):
     output_blur = True  # transposed convolutions leave a grid of dots [measured]
     flip = False  # half of the toy faces are already mirrored
     augment = ""  # translation leaves streaks, and fewer of the 384 modes are covered [measured]
-    r1_weight = 2.0  # smooth areas: 0.1 leaves grain [measured: compare.ipynb]
+    r1_weight = 2.0  # smooth areas; 0.1 leaves grain [inspected: compare.ipynb]
     batch_size = 16  # more, smaller steps than with 32 help a short run [measured]
     d_learning_rate = 8e-4  # its run is short: with 4e-4 colors come later [measured]
     g_learning_rate = 8e-4
@@ -236,7 +236,7 @@ class Cartoon256(Cartoon):
     """Photos to cartoons with the image size and networks of the CartoonGAN paper [Chen 2018].
 
     What differs from the paper: upsampling is bilinear, the loss is least squares with one-sided
-    targets, G's first phase is 2,500 batches, G's ReLU is leaky and its weights are averaged, D
+    targets, G's first phase is 2,500 batches, G's ReLU is leaky and G is averaged, D
     gets shifted images, some mirrored, and weighs cartoons as much as generated and blurred images
     together, the content weight is 2 instead of 10, and relative to the features of the photo.
     Photos become softer and lose texture, and keep their colors and contrast: for more style see
@@ -478,6 +478,8 @@ INCOMPATIBLE = (
      "no penalty bounds the second D", "Choose another loss"),
     (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
      "networks trained on photos take three channels", 'Set d_features=""'),
+    (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
+     "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
 
 # On anime faces, D with batch norm hardly learns from here on. On toy faces it does [measured].
@@ -796,7 +798,7 @@ def usage(script, verbs):
 
 
 def read_command_line(verbs=()):
-    """Parses sys.argv. `--help` and unknown arguments end the process.
+    """Parses sys.argv. `--help` and invalid arguments end the process.
 
     Args:
         verbs: {name: meaning} of the script's verbs, empty if it has none.
@@ -879,7 +881,7 @@ SOURCES = {
                  "6: any dataset works in principle",
     # Other programs.
     "pytorch": "github.com/pytorch/examples, dcgan",
-    "keras.io": "keras.io/examples/generative: dcgan_overriding_train_step, gan_ada",
+    "keras.io": "keras.io/examples/generative/dcgan_overriding_train_step",
     "mnist_acgan": "github.com/keras-team/keras, examples/mnist_acgan.py of Keras 2",
     "AnimeGANv2": "github.com/TachibanaYoshino/AnimeGANv2",
     "AnimeGANv3": "github.com/TachibanaYoshino/AnimeGANv3",

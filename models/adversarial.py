@@ -314,7 +314,7 @@ class GAN(keras.Model):
 
     @tf.function
     def update_batch_norm(self):
-        """Estimates the batch-norm statistics of the generator that samples on 256 z.
+        """Estimates, from 256 z, the batch-norm statistics of the generator that samples.
 
         Moving averages would lag behind the weights. pytorch/examples samples with the statistics
         of a batch, too.

@@ -209,6 +209,7 @@ BROKEN = [
     (Args, {"d_features": "vgg19", "loss": "wasserstein", "gradient_penalty": 10.0,
             "batch_norm": "generator"}),
     (Args, {"d_features": "vgg19", "image_shape": (64, 64, 1)}),
+    (Args, {"swap_every": 1000, "g_step_moves_d": True, "d_updates": "apart"}),
 ]
 
 

@@ -6,7 +6,7 @@ happens after a batch happens at the beginning of the next. Callbacks that write
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
 it is written under a temporary name and then renamed. A resumed run removes what was written about
 batches after its checkpoint, as it trains these again. Neither holds for health.log, to which lines
-are added, and for tensorboard/.
+are added, so that some may be repeated, or for tensorboard/.
 """
 import csv
 import importlib.util
@@ -237,6 +237,7 @@ class LossLog(Callback):
 
 
 # ---- health
+
 
 def note(folder, batch, text):
     """Adds a line to health.log, and returns it."""

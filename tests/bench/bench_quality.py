@@ -62,12 +62,10 @@ LONG_TRAINING = QUARTER | CUTOUT_TOO | {
 BASELINE = "baseline"
 # The gradient of D at single images: no batch norm in D.
 SINGLE_IMAGES = {"batch_norm": "generator"}
-# {recipe: (number of seeds, constants)}: what the sources recommend, each alone. A recipe with
-# `weights` is not trained: the checkpoint of another run is scored with its constants.
+# {recipe: (number of seeds, constants)}: what the sources recommend, each alone.
 TIPS = {
     BASELINE: (4, {}),
-    "samples of G, not of its average": (
-        4, {"ema_decay": 0.0, "weights": "runs/baseline-{seed}/weights/{batches:06d}.weights.h5"}),
+    "samples of G, not of its average": (4, {"ema_decay": 0.0}),
     "average over more batches, .999": (2, {"ema_decay": 0.999}),
     "two-sided labels, (.9, 1) and (0, .1)": (
         2, {"real_labels": (0.9, 1.0), "fake_labels": (0.0, 0.1)}),
@@ -209,8 +207,6 @@ def runs_of(table, options):
                     values[name] = options[name]
             if "batches" in options:
                 values["batches"] = int(options["batches"])
-            if "weights" in values:
-                values["weights"] = values["weights"].format(seed=seed, batches=values["batches"])
             command = [preset, *arguments(values)]
             args, _ = constants.parse(command)
             runs.append((recipe, args, command))
@@ -223,9 +219,7 @@ def folder_name(text):
 
 
 def checkpoint_of(args):
-    """Returns the checkpoint to score: `weights`, else the last one of the run."""
-    if args.weights:
-        return pathlib.Path(args.weights)
+    """Returns the last checkpoint of a complete run."""
     return checkpoints.checkpoint_path(checkpoints.run_folder(args), args.batches)
 
 
@@ -252,7 +246,7 @@ def train_all(runs):
     with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
         started = []
         for _, args, command in runs:
-            if not args.weights and not checkpoint_of(args).exists():
+            if not checkpoint_of(args).exists():
                 started.append((args, pool.submit(train, command, cores)))
         for args, future in started:
             done = future.result()
@@ -270,8 +264,7 @@ def score_all(runs):
         for label, row in gan.evaluate(args).items():
             if label == "real":
                 continue
-            batches = args.batches if args.weights else int(label)
-            row = {"seed": args.seed, "batches": batches} | row
+            row = {"seed": args.seed, "batches": int(label)} | row
             found.setdefault(recipe, []).append(row)
     return found
 
