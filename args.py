@@ -159,7 +159,7 @@ class ToyFaces(Args):
     output_blur = True  # transposed convolutions leave a grid of dots [measured]
     flip = False  # half of the toy faces are already mirrored
     augment = ""  # translation leaves streaks, and fewer of the 384 modes are covered [measured]
-    r1_weight = 2.0  # smooth areas; 0.1 leaves grain [inspected: compare.ipynb]
+    r1_weight = 2.0  # smooth areas, by eye; 0.1 leaves grain [measured: compare.ipynb]
     batch_size = 16  # more, smaller steps than with 32 help a short run [measured]
     d_learning_rate = 8e-4  # its run is short: with 4e-4 colors come later [measured]
     g_learning_rate = 8e-4
