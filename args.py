@@ -79,7 +79,7 @@ class Args:
     d_optimizer = "adam"  # [Radford 2015 s4]; sgd, at a rate such as 0.02 [ganhacks 9]
     g_optimizer = "adam"  # [Radford 2015 s4]
     d_learning_rate = 4e-4  # [scratch 5; measured with augment]; 2e-4 [Radford 2015 s4]
-    g_learning_rate = 4e-4  # as D's: unlike rates are worse [measured]; 1e-4 [forcecore; scratch 5]
+    g_learning_rate = 4e-4  # as D's; another one is worse [measured]; 1e-4 [forcecore; scratch 5]
     beta_1 = 0.5  # of Adam; 0.9 oscillates [Radford 2015 s4; forcecore]
     g_clip_norm = 0.0  # largest global norm of the gradients of G and its pretraining, 0.0 = off
     ema_decay = 0.998  # of the averaged generator; 0.0 = off [Karras 2018 appendix A; measured]
@@ -236,11 +236,10 @@ class Cartoon256(Cartoon):
     """Photos to cartoons with the image size and networks of the CartoonGAN paper [Chen 2018].
 
     What differs from the paper: upsampling is bilinear, the loss is least squares with one-sided
-    targets, G's first phase is 2,500 batches, G's ReLU is leaky and G is averaged, D
-    gets shifted images, some mirrored, and weighs cartoons as much as generated and blurred images
-    together, the content weight is 2 instead of 10, and relative to the features of the photo.
-    Photos become softer and lose texture, and keep their colors and contrast: for more style see
-    `Cartoon64`.
+    targets, G's first phase is 2,500 batches, G's ReLU is leaky and G is averaged, D gets shifted
+    images, some mirrored, and weighs cartoons as much as generated and blurred images together, the
+    content weight is 2 instead of 10, and relative to the features of the photo. Photos become
+    softer and lose texture, and keep their colors and contrast: for more style see `Cartoon64`.
     """
     name = "cartoon256"
     images = "cartoons"
@@ -799,6 +798,8 @@ def usage(script, verbs):
 
 def read_command_line(verbs=()):
     """Parses sys.argv. `--help` and invalid arguments end the process.
+
+    Whether constants are compatible is checked later, together with those of the run.
 
     Args:
         verbs: {name: meaning} of the script's verbs, empty if it has none.

@@ -35,8 +35,8 @@ def update(average, generator, decay, batch):
 def update_batch_norm(generator, z):
     """Sets a generator's batch-norm statistics to those of one batch, `z`.
 
-    Nothing else updates those of an averaged generator. A momentum of 0 replaces the moving mean
-    and variance by the batch's. The seeds of G's dropout are restored.
+    A momentum of 0 replaces the moving mean and variance by the batch's. The seeds of G's dropout
+    are restored.
 
     Args:
         generator: a keras.Model.

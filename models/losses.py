@@ -126,7 +126,7 @@ def r1_now_and_then(discriminator, real, is_due, scale=1.0):
 
     The gradients for D's weights are computed within the tf.cond. TensorFlow would differentiate
     through it in an order that depends on Python's string hashes, so that two equal runs differ.
-    The penalty is multiplied by `scale` meanwhile: small gradients would be 0 in float16.
+    Meanwhile the penalty is multiplied by `scale`, as small gradients would be 0 in float16.
     """
     weights = [weight.value for weight in discriminator.trainable_variables]
 

@@ -5,8 +5,8 @@ An epoch is `dump_every` batches; what is written is written at its end. No call
 happens after a batch happens at the beginning of the next. Callbacks that write take
 `(args, folder)`: the constants, and the folder to write to. A file appears whole or not at all, as
 it is written under a temporary name and then renamed. A resumed run removes what was written about
-batches after its checkpoint, as it trains these again. Neither holds for health.log, to which lines
-are added, so that some may be repeated, or for tensorboard/.
+batches after its checkpoint, as it trains these again. Neither holds for tensorboard/, or for
+health.log: lines are added to it, and a resumed run may repeat some.
 """
 import csv
 import importlib.util
