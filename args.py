@@ -463,6 +463,8 @@ INCOMPATIBLE = (
      "targets of real images must be the higher ones", "Set real_labels above fake_labels"),
     (("replay_size", "batch_size"), lambda a: 0 < a.replay_size < a.batch_size,
      "the replay buffer must hold at least one batch", "Raise replay_size, or set it to 0"),
+    (("replay_size", "replay_fraction"), lambda a: a.replay_size and not a.replay_fraction,
+     "no image of the replay buffer would be used", "Raise replay_fraction"),
     (("swap_every", "dump_every"), lambda a: a.swap_every % a.dump_every,
      "a swap begins with an epoch", "Set swap_every to a multiple of dump_every"),
     (("swap_for", "dump_every"), lambda a: a.swap_every and not 0 < a.swap_for < a.dump_every,
