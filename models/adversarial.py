@@ -142,18 +142,19 @@ class GAN(keras.Model):
             class_loss = losses.class_cross_entropy(logits[:, 1:], labels)
             terms.append(("d_loss_class", 0.5, class_loss))
         if args.r1_weight:
-            # Every `r1_every` batches, with a weight that makes up for it: second derivatives are
-            # costly, and D changes little from batch to batch [Karras 2019 appendix B].
+            # Every `r1_every` batches, with `r1_every` times the weight, so that its mean over the
+            # batches is the same: second derivatives are costly, and D changes little from batch to
+            # batch [Karras 2019 appendix B].
             if args.r1_every == 1:
                 penalty = losses.r1(d, real_view)
             else:
-                penalty = losses.r1_now_and_then(
-                    d, real_view, self.is_due("r1"), self.d_optimizer.scale_loss(tf.constant(1.0)))
+                scale = self.d_optimizer.scale_loss(tf.constant(1.0))  # 1, except in float16
+                penalty = losses.r1_now_and_then(d, real_view, self.is_due("r1"), scale)
             terms.append(("r1", 0.5 * args.r1_weight * args.r1_every, penalty))
         return terms
 
     def d_terms_on_fake(self, real_view, fake_view):
-        """Returns the terms that need fakes. See `d_terms`."""
+        """Returns the terms that need fakes; the gradient penalty needs real images, too."""
         args, d = self.args, self.discriminator
         logits = d(fake_view, training=True)
         loss = self.d_loss_fake(self.image_logits(logits), self.fake_targets(logits))
@@ -205,14 +206,15 @@ class GAN(keras.Model):
     def update(self, optimizer, tape, loss, variables):
         """Applies the gradients of a loss to variables, and returns their Euclidean norm.
 
-        Both networks are updated here: `optimizer is self.d_optimizer` tells which. In float16 the
-        loss and its gradients are scaled; `optimizer.apply` removes the scale. On several devices
-        the logged norm is the mean over the devices, each of its own share of the batch.
+        In float16 the loss and its gradients are scaled; `optimizer.apply` removes the scale. On
+        several devices the logged norm is the mean over the devices, each of its own share of the
+        batch.
         """
-        with tape:
+        with tape:  # which must record the scaling, too
             scaled_loss = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, variables)
-        norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.constant(1.0))
+        scale = optimizer.scale_loss(tf.constant(1.0))  # 1, except in float16
+        norm = tf.linalg.global_norm(gradients) / scale
         devices.apply(optimizer, gradients, variables)
         return tf.where(tf.math.is_finite(norm), norm, 0.0)  # after an overflow of float16
 
@@ -220,8 +222,8 @@ class GAN(keras.Model):
         """Updates the averaged generator, the number of batches and the means; returns the means.
         """
         for name, _, value in terms:
-            weight = tf.cast(self.is_due(name), "float32")  # the mean skips batches without it
-            self.means[name].update_state(value, sample_weight=weight)
+            is_counted = tf.cast(self.is_due(name), "float32")  # 0 skips batches without the term
+            self.means[name].update_state(value, sample_weight=is_counted)
         self.means["d_gradient_norm"].update_state(d_norm)
         self.means["g_gradient_norm"].update_state(g_norm)
         self.batch.assign_add(1)

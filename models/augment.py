@@ -1,7 +1,8 @@
 """Differentiable augmentation of all images D sees, real and fake, in both updates.
 
-D cannot memorize a small dataset when it never sees the same image twice. G gets gradients through
-the augmentation, so that it does not learn to make shifted or discolored images.
+D can hardly memorize a small dataset if it rarely sees an image twice in the same way. Real and fake
+images are augmented alike, so G gains nothing by making shifted or discolored images. Its gradients
+pass through the augmentation.
 
 Reference: Zhao 2020, arXiv:2006.10738.
 """
@@ -58,6 +59,7 @@ def _random_places(images, seed, row_limit, column_limit):
 
 def _is_within(size, middle, reach):
     """Returns which of `size` pixels lie less than `reach` from the middle: [batch, size]."""
+    # In half pixels, as the center of pixel i is at i + 1/2.
     return tf.abs(2 * tf.range(size) + 1 - 2 * middle) < 2 * reach
 
 

@@ -76,6 +76,6 @@ class SpectralNormalization(keras.layers.Wrapper):
         u = tf.math.l2_normalize(tf.stop_gradient(v @ matrix))
         if training:
             self.u.assign(u)
-        sigma = tf.reduce_sum(v @ matrix * u)
+        sigma = tf.squeeze(v @ matrix @ tf.transpose(u))
         with keras.StatelessScope(state_mapping=[(self.layer.kernel, kernel / sigma)]):
             return self.layer(inputs)

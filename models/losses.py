@@ -26,13 +26,10 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
     Returns:
         float32 tensor [count, 1].
     """
-    def uniform(low, high, seed):
-        return low + (high - low) * randomness.uniform([count, 1], seed)
-
-    targets = uniform(*limits, seed)
+    targets = randomness.uniform([count, 1], seed, *limits)
     if flip:
-        is_flipped = uniform(0.0, 1.0, tf.random.fold_in(seed, 1)) < flip
-        flipped_targets = uniform(*others, tf.random.fold_in(seed, 2))
+        is_flipped = randomness.uniform([count, 1], tf.random.fold_in(seed, 1)) < flip
+        flipped_targets = randomness.uniform([count, 1], tf.random.fold_in(seed, 2), *others)
         targets = tf.where(is_flipped, flipped_targets, targets)
     return targets
 
@@ -40,7 +37,7 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
 def label_entropy(limits, others, flip):
     """Returns the lowest mean cross-entropy with targets of `sample_targets`, in nats.
 
-    It is the entropy of the mean target.
+    The cross-entropy is linear in the target, so only the mean target counts: its entropy.
     """
     mean = (1 - flip) * sum(limits) / 2 + flip * sum(others) / 2
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)
@@ -85,7 +82,8 @@ def negative_mean_logit(logits, targets):
     return -tf.reduce_mean(logits)
 
 
-# {`loss`: (of D on real images, of D on fakes, of G)}
+# {`loss`: (of D on real images, of D on fakes, of G)}. Where the three are the same function, the
+# targets differ: by default 0.9, 0 and 1.
 LOSSES = {
     # G maximizes log D(G(z)): unlike log(1 - D(G(z))) it keeps a gradient where D is sure
     # [ganhacks 2].
@@ -144,10 +142,13 @@ def r1_now_and_then(discriminator, real, is_due, scale=1.0):
     penalty, gradients = tf.cond(is_due, compute, skip)
 
     @tf.custom_gradient
-    def attach_gradients(*_):
-        return penalty, lambda upstream: [upstream * gradient for gradient in gradients]
+    def penalty_of(*_):  # to TensorFlow a function of the weights, with these gradients
+        def gradients_of_weights(upstream):
+            return [upstream * gradient for gradient in gradients]
 
-    return attach_gradients(*weights)
+        return penalty, gradients_of_weights
+
+    return penalty_of(*weights)
 
 
 def gradient_penalty(discriminator, real, fake, seed):
@@ -170,7 +171,7 @@ def feature_distance(real, fake):
 
     The paper sums over the features, and replaces G's loss by the distance; here it is added. With
     the mean, a weight means the same for any width of D. Batch norm in D hides a part of the
-    distance: before the last activation, the means over all places are equal.
+    distance: it gives real and fake batches the same mean per channel before the last activation.
 
     Reference: Salimans 2016 s3.1.
     """

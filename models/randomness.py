@@ -100,8 +100,8 @@ def lerp(start, end, fractions):
 def slerp(start, end, fractions):
     """Interpolates along the great circle between two vectors, and linearly between their lengths.
 
-    A straight line between two normal z passes near the origin, where the generator has seen no
-    z. The great circle stays on the shell where they lie [ganhacks 3].
+    Normal z lie near a sphere. A straight line between two of them leaves it: halfway it is at .7
+    of the radius, where the generator has seen no z. The great circle stays on it [ganhacks 3].
 
     Args:
         start, end: float32 [size].

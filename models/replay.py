@@ -40,8 +40,8 @@ class ReplayBuffer(keras.layers.Layer):
         count = tf.shape(fake)[0]
         stored = batch * tf.cast(count, "int64")
         available = tf.cast(tf.minimum(stored, self.size), "float32")
-        rows = tf.cast(tf.random.stateless_uniform([count], seed) * available, "int32")
-        earlier = tf.cast(tf.gather(self.images, rows), "float32") / 127.5 - 1
+        chosen = tf.cast(tf.random.stateless_uniform([count], seed) * available, "int32")
+        earlier = tf.cast(tf.gather(self.images, chosen), "float32") / 127.5 - 1
 
         replaced_count = tf.cast(tf.round(fraction * tf.cast(count, "float32")), "int32")
         is_replaced = (tf.range(count) < replaced_count) & (available > 0)
