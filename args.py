@@ -18,7 +18,7 @@ class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = "animeface-character-dataset/thumb"  # folder, glob, IDX files; toyfaces, mnist, even
+    images = "animeface-character-dataset/thumb"  # or toyfaces, toyscenes, mnist, even
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
@@ -94,7 +94,7 @@ class Args:
     batches = 10000  # faces by 1,500 [forcecore], better ones by 10,000 [measured]
     dump_every = 1000  # batches per epoch, then grid and weights are saved [measured: bench_step]
     grid = (4, 8)  # rows and columns of the sample grid; (4, 4) [forcecore]
-    keep_every = 5000  # batches between checkpoints kept for good, of 91 MB; 0 = none [guess]
+    keep_every = 5000  # batches between checkpoints kept for good, 91 MB each; 0 = none [guess]
     weights = ""  # a checkpoint to start a new run from, or pretrained, for Small; "" = none
 
     # ---- the verbs generate and evaluate
@@ -479,6 +479,12 @@ INCOMPATIBLE = (
      "no penalty bounds the second D", "Choose another loss"),
     (("d_features", "image_shape"), lambda a: a.d_features and a.image_shape[2] != 3,
      "networks trained on photos take three channels", 'Set d_features=""'),
+    (("weights", "generator_filters"),
+     lambda a: a.weights == "pretrained" and a.generator_filters != Small.generator_filters,
+     "these weights have the networks of Small", "Name the preset Small"),
+    (("weights", "discriminator_filters"),
+     lambda a: a.weights == "pretrained" and a.discriminator_filters != Small.discriminator_filters,
+     "these weights have the networks of Small", "Name the preset Small"),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
@@ -530,12 +536,6 @@ def check(args):
                 raise ValueError(f"`{name}` must be {expected!r}, as in {preset.__name__}, for "
                                  f"network={args.network}. Received: {name}={value!r}")
     _check_stages(args)
-    if args.weights == "pretrained":
-        for name in ("generator_filters", "discriminator_filters"):
-            if getattr(args, name) != getattr(Small, name):
-                raise ValueError(
-                    "`weights=pretrained` has the networks of Small: python gan.py Small "
-                    f"weights=pretrained. Received: {name}={getattr(args, name)!r}")
 
 
 def _check_stages(args):
@@ -588,7 +588,8 @@ def _check_each(args):
     """Raises ValueError if a constant is unknown, or has a wrong type or range."""
     defaults = constants(Args)
     if issubclass(args, Cartoon):
-        defaults = constants(Cartoon) | defaults  # Cartoon's empty tuple has no type of items
+        # Args' values win: an empty tuple, as in Cartoon, does not show the type of its items.
+        defaults = constants(Cartoon) | defaults
     for name, value in constants(args).items():
         if name not in defaults:
             raise _unknown_constant(name, value, defaults)
@@ -649,8 +650,8 @@ def _same_type(value, default):
 
 # ---- presets and overrides
 
-# In these `override` replaces `~`, the home folder: many shells leave it as it is in an argument.
-# For images and photos data.py does so.
+# Paths in which `override` expands `~`: most shells leave it in `name=value`. data.py expands it in
+# `images` and `photos`.
 PATHS = ("data", "weights", "features", "d_features", "content_features", "style_features")
 
 
@@ -673,10 +674,10 @@ def presets():
             if isinstance(value, type) and issubclass(value, Args) and value is not Cartoon}
 
 
-def override(args, **changes):
+def override(args, /, **changes):
     """Returns a subclass of `args` in which only `changes` differ: `override(Args, batches=20)`.
 
-    In PATHS `~` is replaced by the home folder.
+    In paths, `~` is replaced by the home folder.
 
     Raises:
         ValueError: if a name is unknown, or a value has the wrong type or range.
@@ -835,14 +836,6 @@ def run_script(main, args, verbs=()):
         sys.exit(f"\n{script}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{script}: interrupted. Run the same command again.")
-
-
-def report(text, end="\n"):
-    """Prints what happens in a training, which goes on if the terminal or the pipe is closed."""
-    try:
-        print(text, end=end, flush=True)
-    except OSError:
-        sys.stdout = open(os.devnull, "w")
 
 
 # ---- where the values come from

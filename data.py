@@ -41,11 +41,10 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 SLICE = 64                # images to convert at a time: they are in memory together [guess]
-RESERVED = 2 ** 25        # bytes that stay free on the disk: HDF5 crashes on a full one
+RESERVED = 2 ** 25        # bytes that stay free on the disk [guess]
 IN_MEMORY = 2 ** 31       # bytes: smaller datasets are read into memory, as laptops have 8 GiB
 PHOTO_STREAM = (1, 1, 1)  # appended to the seed, so that photos have an order of their own
 TILES_OF_SCENE = 2        # with crop=tile a scene is two tiles wide: outlines have two pixels
-MIN_TRANSLATED = 16       # fewest rows and columns: the networks pad by reflection
 
 
 # ---- bytes and floats
@@ -73,6 +72,12 @@ def whole_file(path):
     temporary = path.with_name(f".{path.name}")
     yield temporary
     os.replace(temporary, path)
+
+
+def check_space(path, needed):
+    """Raises OSError unless the disk of an HDF5 file has `needed` bytes left, as HDF5 crashes."""
+    if shutil.disk_usage(os.path.dirname(path) or ".").free < needed + RESERVED:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 # ---- PNG files
@@ -262,9 +267,7 @@ def _slices(total):
 def _append(args, file, name, images):
     """Appends images, uint8 [count, *image_shape], to the dataset `name` of an HDF5 file."""
     images = np.asarray(images)
-    free = shutil.disk_usage(os.path.dirname(file.filename) or ".").free
-    if free < images.nbytes + RESERVED:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), args.data)
+    check_space(os.path.realpath(args.data), needed=images.nbytes)
     shape = images.shape[1:]
     if shape != args.image_shape:
         raise ValueError(f"`image_shape` must be {shape} for toy images. "
@@ -342,7 +345,7 @@ def paths_of(args, name):
 def _write_files(args, file):
     """Writes image files, whose labels are the names of their folders, or IDX files."""
     paths = paths_of(args, "images")
-    idx_paths = [path for path in paths if re.search("idx3.ubyte", os.path.basename(path))]
+    idx_paths = [path for path in paths if re.search("idx3[-.]ubyte", os.path.basename(path))]
     if idx_paths:
         _write_idx_files(args, file, idx_paths)
         return
@@ -542,11 +545,9 @@ def attributes(args):
         {"images", "photos", "crop", "dataset_size", "seed", "fingerprint"} with their values; a
         file that another program wrote has none of them.
     """
-    values = {}
     with _open_hdf5(args.data) as file:
-        for name, value in file.attrs.items():
-            values[name] = value.decode() if isinstance(value, bytes) else value
-    return values
+        return {name: value.decode() if isinstance(value, bytes) else value
+                for name, value in file.attrs.items()}
 
 
 def fingerprint(args):
@@ -737,7 +738,7 @@ def _batches(args, datasets, start):
         if args.photos:
             smoothed = _read(datasets["smoothed"], rows, mirrored)
             yield batch, _read(photos, *next(photo_rows)), smoothed
-        elif "labels" in datasets:
+        elif args.conditional:
             yield batch, datasets["labels"][rows]
         else:
             yield batch
@@ -758,9 +759,9 @@ def _batch_rows(args, count, start, stream=()):
         order = rng.permutation(training)
         for index in range(first_batch, batches_per_pass):
             rows = np.sort(order[index * size:(index + 1) * size])  # for the disk
-            # From 1: NumPy takes [1, 2, 0] for [1, 2], which is the seed of an order.
+            # `index + 1`, as to NumPy the seed [1, 2, 0] is [1, 2], which is that of an order.
             rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
-            mirrored = rng.random(size) < (0.5 if args.flip else 0.0)
+            mirrored = args.flip & (rng.random(size) < 0.5)
             yield rows, mirrored
         first_batch = 0
 
@@ -845,13 +846,7 @@ def photos(args, count):
     Raises:
         ValueError: there are no test photos.
     """
-    images = open_images(args, "photos")
-    _, test = split(args, len(images))
-    if not len(test):
-        raise ValueError("`test_fraction` must leave test photos, for the samples. Raise it, or "
-                         f"use more photos. Received: test_fraction={args.test_fraction}, "
-                         f"data={args.data} with {len(images)} photos")
-    return normalize(images[test[:count]])
+    return normalize(_test_images(args, "photos", count))
 
 
 def truths(args, count):
@@ -863,8 +858,17 @@ def truths(args, count):
     with _open_hdf5(args.data) as file:
         if "truths" not in file:
             return None
-    images = open_images(args, "truths")
+    return _test_images(args, "truths", count)
+
+
+def _test_images(args, name, count):
+    """Returns the first `count` test images, uint8, of "photos" or "truths"."""
+    images = open_images(args, name)
     _, test = split(args, len(images))
+    if not len(test):
+        raise ValueError("`test_fraction` must leave test photos, for the samples. Raise it, or "
+                         f"use more photos. Received: test_fraction={args.test_fraction}, "
+                         f"data={args.data} with {len(images)} photos")
     return images[test[:count]]
 
 
@@ -891,8 +895,9 @@ def translate_photos(args, function, multiple, folder):
             print(f"skipped {path}: {_explain(path, error)}")
             continue
         rows, columns, _ = image.shape
-        padded_rows = math.ceil(max(rows, MIN_TRANSLATED) / multiple) * multiple
-        padded_columns = math.ceil(max(columns, MIN_TRANSLATED) / multiple) * multiple
+        # At least 4x4 pixels at the lowest resolution, as the networks pad by reflection.
+        padded_rows = math.ceil(max(rows, 4 * multiple) / multiple) * multiple
+        padded_columns = math.ceil(max(columns, 4 * multiple) / multiple) * multiple
         margins = [(0, padded_rows - rows), (0, padded_columns - columns), (0, 0)]
         padded = np.pad(image, margins, "edge")
         translated = denormalize(function(normalize(padded)[None]))[0, :rows, :columns]

@@ -19,8 +19,7 @@ import numpy as np  # noqa: E402
 
 import data  # noqa: E402
 from models import cartoon, devices  # noqa: E402
-from models.randomness import Purpose  # noqa: E402
-from training import callbacks, checkpoints, preparation, scores, swap  # noqa: E402
+from training import callbacks, checkpoints, preparation, sampling, scores, swap  # noqa: E402
 from training.checkpoints import load_networks, load_weights  # noqa: E402, F401
 from training.preparation import class_names  # noqa: E402
 
@@ -86,7 +85,7 @@ def train_gan(args):
     Returns:
         The GAN, a keras.Model.
     """
-    run = checkpoints.run_folder(args)
+    run = checkpoints.run_folder(args)  # to read; `folder`, to write, differs on other machines
     pretrained = checkpoints.checkpoints(run / "pretrain")
     with checkpoints.open_run(args, run_record(args)) as folder:
         # Restarts the numbers in the names of layers. TensorFlow orders some sums by names, and a
@@ -134,7 +133,7 @@ def fit(args, model, folder, batches, callback_classes, hint=""):
                   epochs=batches - start, shuffle=False, verbose=0, callbacks=all_callbacks)
     devices.any_machine(False)  # the others wait here for the chief, which writes the animation
     if epochs.received:
-        constants.report(
+        callbacks.report(
             f"Stopped by {signal.Signals(epochs.received).name} after batch "
             f"{int(model.batch.numpy())}, which is saved in {folder}. Run the same command again "
             "to resume.")
@@ -160,7 +159,7 @@ def generate(args):
 
     Uses the run's checkpoint that `checkpoint` names, or `weights`. The k-th image does not depend
     on `generate_count`. With classes, each class has a folder, and `generate_class` chooses one. A
-    network that translates photos translates those in `generate_from`.
+    CartoonGAN translates the photos in `generate_from` instead.
 
     Args:
         args: the constants, a class of args.py.
@@ -184,7 +183,7 @@ def generate(args):
     if args.generate_class:
         chosen = [classes.index(args.generate_class)]
     grid_images = []
-    for numbers, _, labels, images in generate_images(args, sampler, count, chosen):
+    for numbers, _, labels, images in sampling.generate_images(args, sampler, count, chosen):
         for index, number in enumerate(numbers):
             if number < rows * columns:
                 grid_images.append(images[index])
@@ -193,51 +192,10 @@ def generate(args):
             data.save_png(images[index], target / f"{number:05d}.png")
     data.save_grid(np.stack(grid_images), folder / "grid.png", columns)
 
-    # Each row leads to the start of the next row, and the last row back to the first.
     row_labels = np.resize(chosen, rows) if classes else None
-    row_starts = sampler.sample_z(rows, Purpose.INTERPOLATE, labels=row_labels).numpy()
-    row_ends = np.roll(row_starts, -1, axis=0)
-    fractions = np.arange(columns) / columns
-    interpolated = []
-    for start, end in zip(row_starts, row_ends):
-        interpolated.append(sampler.sample(sampler.interpolate(start, end, fractions)))
-    data.save_grid(np.concatenate(interpolated), folder / "interpolation.png", columns)
+    sampling.save_interpolation(args, sampler, row_labels, folder / "interpolation.png")
     print(f"{folder}: {count} images, grid.png and interpolation.png")
     return folder
-
-
-def generate_images(args, sampler, count, chosen=None):
-    """Generates the first `count` images, batch by batch.
-
-    Args:
-        args: the constants, a class of args.py.
-        sampler: what `models.build_sampler` or `models.build` returned, with weights loaded.
-        count: number of images.
-        chosen: labels of the images, which are repeated if they are fewer; by default all classes.
-
-    Yields:
-        (numbers, z, labels, images) of a batch: the numbers of the images, a range; G's inputs
-        (test photos for a network that translates photos); class indices, or None; uint8 images
-        [batch, rows, columns, channels].
-    """
-    if chosen is None:
-        chosen = range(sampler.classes)
-    if args.photos:
-        photos = data.photos(args, count)
-    for batch, first in enumerate(range(0, count, args.batch_size)):
-        numbers = range(first, first + args.batch_size)
-        labels = None
-        if len(chosen):
-            labels = [chosen[number % len(chosen)] for number in numbers]  # in turn
-        if args.photos:
-            z = photos[first:first + args.batch_size]
-        else:
-            z = np.asarray(sampler.sample_z(args.batch_size, Purpose.GENERATE, batch, labels))
-        images = data.denormalize(sampler.sample(z, batch))
-        wanted = min(args.batch_size, count - first)
-        if labels:
-            labels = labels[:wanted]
-        yield numbers[:wanted], z[:wanted], labels, images[:wanted]
 
 
 # ---- evaluation
@@ -254,7 +212,7 @@ def evaluate(args):
     Returns:
         {row: {column: value}} of scores.csv.
     """
-    return scores.evaluate(args, generate_images)
+    return scores.evaluate(args)
 
 
 # ---- the command line

@@ -33,7 +33,7 @@ class AidedGAN(GAN):
 
     def __init__(self, args, generator, discriminator, classes=0):
         super().__init__(args, generator, discriminator, classes)
-        self.feature_maps = FeatureMaps({"d_features": args.d_features})
+        self.feature_maps = FeatureMaps("d_features", args.d_features)
         maps = self.maps(tf.zeros([1, *args.image_shape]))
         self.heads = [build_head(args, map_.shape[1:]) for map_ in maps]
 
@@ -74,7 +74,7 @@ class AidedGAN(GAN):
 
     def maps(self, images):
         """Returns the pretrained network's feature maps of images, shifted at random."""
-        return self.feature_maps(images, self.seed(Purpose.AID))["d_features"]
+        return self.feature_maps(images, self.seed(Purpose.AID))
 
 
 def build_head(args, shape):

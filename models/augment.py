@@ -1,8 +1,8 @@
 """Differentiable augmentation of all images D sees, real and fake, in both updates.
 
-D can hardly memorize a small dataset if it rarely sees an image twice in the same way. Real and fake
-images are augmented alike, so G gains nothing by making shifted or discolored images. Its gradients
-pass through the augmentation.
+D can hardly memorize a small dataset if it rarely sees an image twice in the same way. Real and
+fake images are augmented alike, so G gains nothing by making shifted or discolored images. Its
+gradients pass through the augmentation.
 
 Reference: Zhao 2020, arXiv:2006.10738.
 """

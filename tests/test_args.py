@@ -15,6 +15,7 @@ from args import (
     CartoonPhotos,
     Even,
     KerasExample,
+    Small,
     ToyFaces,
     override,
     parse,
@@ -37,7 +38,6 @@ def test_preset_and_overrides_make_the_constants_again():
     assert constants.overrides(twice) == {"batches": 30, "name": "mine"}
     again = override(CartoonPhotos, **constants.overrides(twice))
     assert constants.constants(again) == constants.constants(twice)
-    assert constants.overrides(CartoonPhotos) == {}
 
 
 def test_class_outside_args_py_is_an_override_of_its_preset():
@@ -150,7 +150,7 @@ def test_augmentation_policies_are_separated_by_commas():
 def test_pretrained_weights_are_for_the_networks_of_small():
     constants.check(override(constants.Small, weights="pretrained", batch_size=8))
     for preset in (Args, Cartoon64, override(constants.Small, discriminator_filters=(32, 64))):
-        with pytest.raises(ValueError, match="`weights=pretrained`.*Small"):
+        with pytest.raises(ValueError, match="`weights`.*Small"):
             constants.check(override(preset, weights="pretrained"))
 
 
@@ -158,7 +158,6 @@ def test_pretrained_weights_are_for_the_networks_of_small():
     (Args, (60, 64, 3), (128, 64)),
     (Args, (64, 60, 3), (128, 64)),
     (Args, (50, 50, 3), (64,)),
-    (KerasExample, (60, 64, 3), (256, 512)),
     (Cartoon64, (66, 64, 3), (32, 64)),
 ])
 def test_size_that_does_not_fit_names_filters_that_do(preset, shape, fitting):
@@ -178,14 +177,14 @@ def test_constant_that_a_network_ignores_is_refused(preset, name, value):
         constants.check(override(preset, **{name: value}))
 
 
-@pytest.mark.parametrize("changes", [
-    {"network": "cartoon"},
-    {"network": "cartoon", "photos": "photos/*"},
-    {"photos": "photos/*"},
+@pytest.mark.parametrize("preset, changes", [
+    (Args, {"network": "cartoon"}),
+    (Cartoon64, {"network": "dcgan"}),
+    (Cartoon64, {"photos": ""}),
 ])
-def test_networks_of_cartoons_need_a_cartoon_preset(changes):
+def test_networks_of_cartoons_need_a_cartoon_preset(preset, changes):
     with pytest.raises(ValueError, match="`network`.*Cartoon64"):
-        constants.check(override(Args, **changes))
+        constants.check(override(preset, **changes))
 
 
 # For each rule of INCOMPATIBLE, in this order, constants that break it alone.
@@ -210,6 +209,8 @@ BROKEN = [
     (Args, {"d_features": "vgg19", "loss": "wasserstein", "gradient_penalty": 10.0,
             "batch_norm": "generator"}),
     (Args, {"d_features": "vgg19", "image_shape": (64, 64, 1)}),
+    (Args, {"weights": "pretrained"}),
+    (Small, {"weights": "pretrained", "discriminator_filters": (32, 64)}),
     (Args, {"swap_every": 1000, "g_step_moves_d": True, "d_updates": "apart"}),
 ]
 
@@ -304,14 +305,13 @@ def test_tilde_in_an_edited_preset_is_the_home_folder(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, received", [
-    (["Toyfaces"], "Toyfaces"),
     (["Cartoon"], "Cartoon"),
     (["ToyFaces", "batches"], "batches"),
-    (["train"], "train"),
     (["batches=many"], "batches=many"),
     (["batches={[]: 1}"], "batches={[]: 1}"),
     (["batches=__import__('os')"], "batches=__import__"),
     (["bathces=5"], "bathces='5'"),
+    (["args=3"], "args='3'"),
 ])
 def test_unknown_argument_is_refused(arguments, received):
     with pytest.raises(ValueError) as error:
@@ -396,11 +396,3 @@ def test_text_that_stdout_cannot_encode_is_escaped(monkeypatch):
 def test_script_runs_with_the_stdout_of_a_notebook(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())  # without `reconfigure`
     assert constants.run_script(lambda args, verbs: (args, verbs), Args, ["x"]) == (Args, ["x"])
-
-
-def test_report_to_a_closed_terminal_raises_nothing(monkeypatch):
-    reading, writing = os.pipe()
-    os.close(reading)
-    monkeypatch.setattr(sys, "stdout", open(writing, "w"))
-    constants.report("lost")
-    print("lost, too", flush=True)

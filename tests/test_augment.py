@@ -25,17 +25,17 @@ def test_color_keeps_gray_images_gray():
 
 def test_translation_shifts_by_up_to_an_eighth():
     """The two channels of an image hold the row and the column of each pixel, plus 1."""
-    places = np.float32(np.indices((64, 64)).transpose(1, 2, 0) + 1)
+    places = np.float32(np.indices((64, 32)).transpose(1, 2, 0) + 1)
     shifted = augment.translation(tf.constant(np.repeat(places[None], 200, 0)), [1, 2]).numpy()
     shifts = []
     for image in shifted:
-        down, right = places[32, 32] - image[32, 32]
+        down, right = places[32, 16] - image[32, 16]
         expected = places - [down, right]
-        inside = ((expected >= 1) & (expected <= 64)).all(axis=2, keepdims=True)
+        inside = ((expected >= 1) & (expected <= [64, 32])).all(axis=2, keepdims=True)
         assert (image == np.where(inside, expected, 0)).all()
         shifts.append((down, right))
-    for along_axis in zip(*shifts):
-        assert set(along_axis) == set(range(-8, 9))
+    rows, columns = zip(*shifts)
+    assert set(rows) == set(range(-8, 9)) and set(columns) == set(range(-4, 5))
 
 
 def test_cutout_covers_half_of_the_rows_and_columns():

@@ -301,15 +301,13 @@ def test_each_term_is_what_its_name_says(small):
     cartoons, photos, blurred = make_batch()
     fake = gan.generator(photos, training=True)
     seed = gan.seed(Purpose.CONTENT)
-    photo_maps, cartoon_maps, maps = (
-        gan.feature_maps(images, seed) for images in (photos, cartoons, fake))
     degraded = restoration.degrade(cartoons, gan.seed(Purpose.DEGRADE), photos)
     restored = gan.generator(degraded, training=True)
     expected = {
         "content_distance": losses.content_distance(
-            photo_maps["content_features"], maps["content_features"]),
+            gan.content_maps(photos, seed), gan.content_maps(fake, seed)),
         "style_distance": losses.style_distance(
-            cartoon_maps["style_features"], maps["style_features"]),
+            gan.style_maps(cartoons, seed), gan.style_maps(fake, seed)),
         "structure_distance": tf.reduce_mean(tf.abs(structure.draw(photos) - fake)),
         "restoration_error": tf.reduce_mean(tf.abs(restored - cartoons)),
     }
@@ -346,10 +344,10 @@ def test_sampling_needs_no_feature_network(small):
 @pytest.mark.parametrize("build", [models.build, models.build_pretraining])
 def test_feature_networks_are_float32_and_not_saved(small, build):
     model = build(small(content_features="random:scale1", precision="mixed_bfloat16"))
-    [maps] = model.feature_maps(IMAGES, [0, 1])["content_features"]
+    [maps] = model.content_maps(IMAGES, [0, 1])
     assert maps.dtype == "float32"
     saved = {id(weight) for weight in model.weights}
-    assert not any(id(weight) in saved for weight in model.feature_maps.networks[0].weights)
+    assert not any(id(weight) in saved for weight in model.content_maps.network.weights)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import re
 import shutil
 import zipfile
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -278,14 +277,12 @@ def test_resume_skips_a_damaged_checkpoint(here, even, damage, capsys):
     assert int(model.batch.numpy()) == 2
     printed = capsys.readouterr().out
     assert "000004.weights.h5 cannot be loaded" in printed and printed.count("\n") == 1
-    (here / "weights/000002.weights.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match="weights"):
-        checkpoints.load_newest(model, here)
 
 
 # ---- networks
 
-@pytest.mark.parametrize("changes", [{"generator_filters": (32,)}, {"image_shape": (1, 5, 1)}])
+@pytest.mark.parametrize("changes", [
+    {"generator_filters": (32,)}, {"discriminator_filters": (32,)}])
 def test_weights_that_do_not_fit_are_refused(here, even, changes):
     saved(even(**changes), here, 2)
     with pytest.raises(ValueError, match="000002.weights.h5") as error:
@@ -432,15 +429,6 @@ def test_generator_file_does_not_need_this_project(here, tiny, upsampling):
     with zipfile.ZipFile("generator.keras") as archive:
         config = archive.read("config.json").decode()
     assert set(re.findall(r'"module": "(\w+)', config)) == {"keras"}
-
-
-def test_generator_file_computes_the_same(here, tiny):
-    model = models.build(tiny())
-    model.update_batch_norm()
-    model.generator_ema.save(here / "generator.keras")
-    loaded = keras.models.load_model(here / "generator.keras")
-    z = model.sample_z(8)
-    np.testing.assert_allclose(loaded(z, training=False), model.sample(z), atol=1e-6)
 
 
 # ---- checkpoints for generate and evaluate

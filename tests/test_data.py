@@ -70,6 +70,19 @@ def test_denormalize_clips_and_does_not_change_its_argument():
     assert list(images) == [-1.5, 1.5]
 
 
+# ---- whole files
+
+def test_an_interrupted_file_leaves_the_older_one_as_it_was(here):
+    (here / "file.txt").write_text("older")
+    with pytest.raises(KeyboardInterrupt), data.whole_file(here / "file.txt") as temporary:
+        temporary.write_text("half of the ne")
+        raise KeyboardInterrupt
+    assert (here / "file.txt").read_text() == "older"
+    with data.whole_file(here / "file.txt") as temporary:
+        temporary.write_text("newer")
+    assert (here / "file.txt").read_text() == "newer"
+
+
 # ---- PNG files
 
 def test_save_grid_fills_rows_and_leaves_unused_cells_white(here):
@@ -91,13 +104,15 @@ def test_center_crops_the_sides_and_squash_keeps_them(here):
     Image.fromarray(pixels).save("wide.png")
     assert data.read_image("wide.png", (8, 8, 3), "center").max() == 0
     assert data.read_image("wide.png", (8, 8, 3), "squash")[:, 0].min() > 200
+    for crop in ("center", "squash"):  # more columns than rows: an image that fits stays as it is
+        assert (data.read_image("wide.png", (8, 16, 3), crop) == pixels).all()
 
 
 def test_tiles_are_pieces_of_the_image_at_its_own_size(here):
     pixels = save_noise("in/a.png", (12, 10))
-    tiles = data.read_tiles("in/a.png", (8, 8, 3), 20)
-    pieces = {pixels[top:top + 8, left:left + 8].tobytes()
-              for top in range(pixels.shape[0] - 7) for left in range(pixels.shape[1] - 7)}
+    tiles = data.read_tiles("in/a.png", (8, 6, 3), 20)
+    pieces = {pixels[top:top + 8, left:left + 6].tobytes()
+              for top in range(pixels.shape[0] - 7) for left in range(pixels.shape[1] - 5)}
     found = {tile.tobytes() for tile in tiles}
     assert len(tiles) == 20 and len(found) > 5 and found <= pieces
 
@@ -163,10 +178,11 @@ def test_make_writes_every_image_in_an_order_that_follows_from_the_seed(here):
     assert (read_faces("four.hdf5") == images[:4]).all()
 
 
-def test_attributes_say_what_the_file_was_made_from(here):
-    save_noise("in/a.png")
+def test_attributes_say_what_the_file_was_made_from_and_how(here):
+    save_noise("in/a.png", (16, 8))
     args = small_args(crop="squash", dataset_size=3, seed=4)
     data.make(args)
+    assert (read_faces()[0] == data.read_image("in/a.png", (8, 8, 3), "squash")).all()
     assert data.attributes(args) == {
         "images": "in", "photos": "", "crop": "squash", "dataset_size": 3, "seed": 4,
         "fingerprint": data.fingerprint(args)}
@@ -411,7 +427,7 @@ def test_reals_are_as_many_images_as_the_grid_has(numbered):
     assert (data.reals(args) == images).all()
 
 
-def test_fingerprint_identifies_images_labels_and_their_order(here, monkeypatch):
+def test_fingerprint_identifies_images_labels_photos_and_their_order(here, monkeypatch):
     for index in range(4):
         save_noise(f"in/{'ab'[index % 2]}/{index}.png")
     args = small_args()
@@ -424,8 +440,11 @@ def test_fingerprint_identifies_images_labels_and_their_order(here, monkeypatch)
         del file.attrs["fingerprint"]
         monkeypatch.setattr(data, "SLICE", 3)
         assert data.fingerprint(args) == ours  # by reading, in slices of any length
+        file["photos"] = file["faces"][:]
+        with_photos = data.fingerprint(args)
+        assert with_photos != ours
         file["labels"][:] = 1 - file["labels"][:]
-    assert data.fingerprint(args) != ours
+    assert data.fingerprint(args) != with_photos
 
 
 @pytest.mark.parametrize("name, changes", [
@@ -642,11 +661,3 @@ def test_translated_photos_keep_their_names_and_sizes(here, capsys):
     assert "skipped mine/corrupt.png: not an image" in printed
     assert "skipped mine/phone.heic: not an image" in printed
     assert "3 images of mine" in printed
-
-
-def test_photos_to_translate_must_exist(here):
-    save_noise("mine/a.png"), save_noise("mine/b.png")
-    args = override(CartoonPhotos, generate_from="mine/*")
-    assert data.paths_of(args, "generate_from") == ["mine/a.png", "mine/b.png"]
-    with pytest.raises(FileNotFoundError, match="`generate_from`"):
-        data.paths_of(override(args, generate_from="nowhere/*"), "generate_from")

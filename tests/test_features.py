@@ -21,12 +21,6 @@ def network():
 
 # ---- feature networks
 
-def test_a_keras_file_is_a_feature_network(tmp_path, network):
-    network.save(tmp_path / "net.keras")
-    loaded = features.feature_network(str(tmp_path / "net.keras"))
-    np.testing.assert_allclose(loaded(IMAGES), network(IMAGES), rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["nowhere.keras", "there.txt", "folder.keras"])
 def test_a_feature_network_must_be_an_existing_keras_file(here, name):
     (here / "there.txt").write_text("no network")

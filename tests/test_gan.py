@@ -24,7 +24,7 @@ import models
 from models import dcgan
 from models.randomness import Purpose
 from models.toys import faces
-from training import callbacks, checkpoints, scores
+from training import callbacks, checkpoints, sampling, scores
 
 RUN = pathlib.Path("runs/toyfaces")
 NEWEST = "weights/000004.weights.h5"
@@ -164,6 +164,13 @@ def test_pretraining_needs_a_number_of_batches(numbers, even):
         gan.pretrain_gen(even())
 
 
+def test_diverged_pretraining_saves_no_checkpoint(numbers, even):
+    args = even(pretrain_batches=4, pretrain_learning_rate=float("inf"))
+    with pytest.raises(callbacks.Diverged):
+        gan.pretrain_gen(args)
+    assert not (numbers / "runs/even/pretrain/weights").exists()
+
+
 # ---- generate
 
 def test_generate_writes_images_a_grid_and_an_interpolation(untrained, tiny):
@@ -197,7 +204,7 @@ def test_images_depend_neither_on_their_count_nor_on_the_verb(untrained, tiny):
 
     sampler = models.build_sampler(tiny())
     checkpoints.load_generator(sampler, RUN / NEWEST)
-    batches = list(gan.generate_images(tiny(), sampler, 11))  # as evaluate does
+    batches = list(sampling.generate_images(tiny(), sampler, 11))  # as evaluate does
     assert [len(numbers) for numbers, *_ in batches] == [8, 3]
     for numbers, _, _, images in batches:
         for number, pixels in zip(numbers, images):
@@ -252,19 +259,31 @@ def called(monkeypatch):
     return names
 
 
-@pytest.mark.parametrize("verbs, pretrain_batches, expected", [
-    ([], 0, ["train_gan"]),
-    ([], 5, ["pretrain_gen", "train_gan"]),
-    (["train_gan"], 5, ["train_gan"]),
-    (["generate"], 0, ["generate"]),
-    (["generate", "train_gan"], 0, ["generate", "train_gan"]),
-    (["pretrain_gen", "train_gan", "generate"], 5, ["pretrain_gen", "train_gan", "generate"]),
-])
-def test_verbs_run_in_the_order_given(numbers, even, called, verbs, pretrain_batches, expected):
-    args = even(pretrain_batches=pretrain_batches)
+def test_verbs_run_in_the_order_given(numbers, even, called):
+    args = even(pretrain_batches=5)
     save_run(args, 2)
-    gan.main(args, verbs)
+    gan.main(args, ["generate", "train_gan"])
+    assert called == ["generate", "train_gan"]
+
+
+@pytest.mark.parametrize("pretrain_batches, is_begun, expected", [
+    (0, False, ["train_gan"]),
+    (5, False, ["pretrain_gen", "train_gan"]),
+    (5, True, ["train_gan"]),  # the pretrained generator would not be used
+])
+def test_without_verbs_it_trains(numbers, even, called, pretrain_batches, is_begun, expected):
+    args = even(pretrain_batches=pretrain_batches)
+    if is_begun:
+        save_run(args, 2)
+    gan.main(args)
     assert called == expected
+
+
+def test_pretrained_weights_need_no_data_and_no_run(here):
+    """README's second command, but for the number of images."""
+    gan.main(constants.override(
+        constants.Small, weights="pretrained", generate_count=1), ["generate"])
+    assert (here / "runs/small/generated/pretrained/00000.png").exists()
 
 
 def test_the_chief_alone_generates_and_evaluates(numbers, even, called, monkeypatch):
@@ -431,7 +450,7 @@ def test_photos_of_any_size_are_translated(here):
         assert Image.open(folder / f"{number}.png").size == size
 
     sampler = models.build_sampler(args)  # for evaluate: photos that training never sees
-    _, photos, labels, images = next(gan.generate_images(args, sampler, 4))
+    _, photos, labels, images = next(sampling.generate_images(args, sampler, 4))
     assert labels is None
     assert np.array_equal(photos, data.photos(args, 4))
     assert np.array_equal(images, data.denormalize(sampler.sample(photos)))

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import REAL, ROOT, equal
+from conftest import ROOT, equal
 
 import args as constants
 import models
 from args import Even, KerasExample, override
-from models import adversarial, autoencoder, dcgan, originals
+from models import autoencoder, dcgan
 
 NARROW = {"generator_filters": (8, 8), "discriminator_filters": (8, 8)}
 
@@ -32,15 +32,6 @@ def test_network_is_chosen_by_name(preset, changes):
     pretraining = models.build_pretraining(args)
     assert type(pretraining) is autoencoder.Autoencoder
     assert pretraining(images).shape == (2, *args.image_shape)
-
-
-@pytest.mark.parametrize("changes, step", [
-    ({}, adversarial.GAN),
-    ({"warmup_batches": 2}, originals.WarmUp),
-    ({"d_updates": "apart", "warmup_batches": 2}, originals.Forcecore),
-])
-def test_step_is_chosen_by_the_constants(small, changes, step):
-    assert type(models.build(small(**changes))) is step
 
 
 @pytest.mark.parametrize("build", [
@@ -92,18 +83,6 @@ def test_the_norm_of_gradients_of_g_is_clipped(small, kind):
     assert models.build_pretraining(small(g_clip_norm=2.0)).optimizer.global_clipnorm == 2.0
 
 
-@pytest.mark.parametrize("precision, dtype", [
-    ("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
-def test_precision(small, precision, dtype):
-    gan = models.build(small(precision=precision))
-    convolution = gan.discriminator.layers[1]
-    assert (convolution.compute_dtype, convolution.dtype) == (dtype, "float32")
-    # Only float16 needs losses to be scaled.
-    scales = isinstance(gan.g_optimizer, keras.optimizers.LossScaleOptimizer)
-    assert scales == (precision == "mixed_float16")
-    assert keras.config.dtype_policy().name == "float32"  # as before
-
-
 def test_precision_is_set_back_after_an_error(small, monkeypatch):
     def fail(args, classes):
         raise RuntimeError
@@ -120,20 +99,6 @@ def test_precision_is_set_back_after_an_error(small, monkeypatch):
 ])
 def test_jit_compile(small, changes, expected):
     assert models.build(small(**changes)).jit_compile is expected
-
-
-@pytest.mark.slow
-def test_xla_takes_the_same_step(small):
-    """XLA has other random numbers: only D's loss on real images, without random targets, is equal.
-    """
-    def fit(jit_compile):
-        gan = models.build(small(jit_compile=jit_compile, real_labels=(0.9, 0.9)))
-        batches = tf.data.Dataset.from_tensors(REAL).repeat()
-        return gan.fit(batches, steps_per_epoch=1, verbose=0, shuffle=False).history
-
-    without, compiled = fit("off"), fit("on")
-    assert without["d_loss_real"] == pytest.approx(compiled["d_loss_real"], rel=1e-5)
-    assert all(np.isfinite(values).all() for values in compiled.values())
 
 
 @pytest.mark.slow

@@ -27,25 +27,23 @@ def test_d_is_updated_on_real_images_and_then_on_fakes(small):
     for one, other in zip(gan.discriminator.weights, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
     assert int(gan.d_optimizer.iterations) == 2
-    assert set(logs) == {*gan.term_names, "d_gradient_norm", "g_gradient_norm"}
 
 
-def test_gradient_penalty_with_two_updates_of_d(small):
-    gan = models.build(small(d_updates="apart", gradient_penalty=10.0))
-    assert float(gan.train_step(REAL)["gradient_penalty"]) > 0
+def test_gradient_penalty_counts_in_the_second_of_two_updates_of_d(small):
+    changes = {"d_updates": "apart", "batch_norm": "generator", "d_learning_rate": 0.1}
+    without, gan = models.build(small(**changes)), models.build(
+        small(gradient_penalty=10.0, **changes))
+    one, other = without.train_step(REAL), gan.train_step(REAL)
+    assert float(one["d_loss_fake"]) == float(other["d_loss_fake"])  # after the first update
+    assert not equal(values(without.discriminator.weights), values(gan.discriminator.weights))
 
 
-@pytest.mark.parametrize("g_step_moves_d", [True, False])
-def test_defect_of_the_original_trains_d_to_accept_fakes(small, g_step_moves_d):
-    gan = models.build(small(d_updates="apart", g_step_moves_d=g_step_moves_d,
-                             d_learning_rate=0.0))
+def test_defect_of_the_original_trains_d_to_accept_fakes(small):
+    gan = models.build(small(d_updates="apart", g_step_moves_d=True, d_learning_rate=0.0))
     fake = gan.generator(gan.sample_z(8), training=True)
-    before = values(gan.discriminator.trainable_variables)
     logit = tf.reduce_mean(gan.discriminator(fake, training=True))
     gan.train_step(REAL)
-    assert equal(before, values(gan.discriminator.trainable_variables)) != g_step_moves_d
-    if g_step_moves_d:
-        assert tf.reduce_mean(gan.discriminator(fake, training=True)) > logit
+    assert tf.reduce_mean(gan.discriminator(fake, training=True)) > logit
 
 
 @pytest.mark.parametrize("d_updates", ["joint", "apart"])
@@ -59,6 +57,7 @@ def test_d_learns_alone_in_the_warmup(small, d_updates):
         assert equal(generator, after) != g_learns
         assert not equal(discriminator, values(gan.discriminator.trainable_weights))
     assert int(gan.g_optimizer.iterations) == 1
+    assert int(gan.d_optimizer.iterations) == (6 if d_updates == "apart" else 3)
 
 
 def test_warmup_in_float16_counts_no_updates_of_g(small):

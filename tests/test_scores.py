@@ -14,7 +14,7 @@ import args as constants
 import data
 import models
 from models import features
-from training import checkpoints, scores
+from training import checkpoints, sampling, scores
 from training.scores import drawing, evaluation, metrics, real, table
 
 RUN = pathlib.Path("runs/toyfaces")
@@ -65,27 +65,24 @@ def run(many_toys, scored, monkeypatch):
 
     monkeypatch.setattr(models, "build_sampler", lambda *arguments: types.SimpleNamespace())
     monkeypatch.setattr(checkpoints, "load_generator", load_generator)
+    monkeypatch.setattr(sampling, "generate_images", generate_images)
     monkeypatch.setattr(table, "_plot", lambda *arguments: None)  # takes long
     save_run(scored())
     return loaded
 
 
 def generate_images(args, sampler, count, labels=None):
-    """Yields toy faces of the sampler's brightness, as `gan.generate_images` yields images."""
+    """Yields toy faces of the sampler's brightness, as the original yields images."""
     faces = data.open_images(args)[:count]
     for start in range(0, count, 8):
         numbers = range(start, min(start + 8, count))
         yield numbers, None, None, np.uint8(faces[numbers] / 255 * sampler.brightness)
 
 
-def evaluate(args):
-    return scores.evaluate(args, generate_images)
-
-
 # ---- evaluate
 
 def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, capsys):
-    found = evaluate(scored())
+    found = scores.evaluate(scored())
     assert list(found) == ["real", "000004", "000008"]
     assert run == ["000004.weights.h5", "000008.weights.h5"]
     assert found == scores.read_scores(RUN)
@@ -99,37 +96,37 @@ def test_newest_and_kept_checkpoints_are_scored_beside_real_images(run, scored, 
 
 
 def test_nothing_is_loaded_where_all_is_scored(run, scored, monkeypatch, capsys):
-    first = evaluate(scored())
+    first = scores.evaluate(scored())
     for module, name in ((features, "feature_network"), (models, "build_sampler"),
                          (checkpoints, "load_generator"), (data, "open_images")):
         monkeypatch.setattr(module, name, None)
     capsys.readouterr()
-    assert evaluate(scored()) == first
+    assert scores.evaluate(scored()) == first
     assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_run_is_not_scored_against_other_images(run, scored):
     data.make(scored(seed=1))
     with pytest.raises(ValueError, match="other images"):
-        evaluate(scored())
+        scores.evaluate(scored())
 
 
 def test_weights_of_any_name_are_scored(run, scored):
     (RUN / "weights/000006.weights.h5").rename("mine.weights.h5")
-    found = evaluate(scored(weights="mine.weights.h5"))
+    found = scores.evaluate(scored(weights="mine.weights.h5"))
     assert list(found) == ["real", "mine"]
     assert found["mine"]["fd_colors_20"] > found["real"]["fd_colors_20"]
 
 
 def test_scores_that_exist_stay_and_those_of_other_counts_are_added(run, scored):
-    evaluate(scored())
+    scores.evaluate(scored())
     (RUN / "weights/000008.weights.h5").rename(RUN / "weights/000012.weights.h5")
     changed = (RUN / "scores.csv").read_text().replace("\n000004,", "\n000004,1234")
     (RUN / "scores.csv").write_text(changed)
-    found = evaluate(scored())
+    found = scores.evaluate(scored())
     assert run[2:] == ["000012.weights.h5"]
     assert found["000004"]["fd_colors_20"] > 1e6
-    both = evaluate(scored(evaluate_count=30))["000004"]
+    both = scores.evaluate(scored(evaluate_count=30))["000004"]
     assert len(both) == 2 * len(found["000004"])
     assert found["000004"].items() <= both.items()
 
@@ -142,7 +139,7 @@ def test_scores_that_exist_stay_and_those_of_other_counts_are_added(run, scored)
     ({"features": "no.keras"}, "features"),
 ])
 def test_scores_that_cannot_be_computed_are_refused(run, scored, changes, constant):
-    for function in (scores.check, evaluate):
+    for function in (scores.check, scores.evaluate):
         with pytest.raises((ValueError, FileNotFoundError), match=f"`{constant}`"):
             function(scored(**changes))
     scores.check(scored(evaluate_count=108))
@@ -222,7 +219,9 @@ def test_checkerboard_is_relative_to_that_of_real_images(scored, reals):
     board = 200 * (np.indices((8, 8)).sum(0) % 2)
     images = np.repeat(np.uint8(board)[None, :, :, None], 20, axis=0).repeat(3, axis=3)
     generated = reals.train.take(np.arange(20))._replace(images=images)
-    assert evaluation.scores_of(scored(), generated, reals)["checkerboard_colors_20"] > 1
+    expected = metrics.checkerboard(images) / metrics.checkerboard(reals.test.images)
+    found = evaluation.scores_of(scored(), generated, reals)["checkerboard_colors_20"]
+    assert found == pytest.approx(expected)
 
 
 def test_kid_scales_features_unless_they_are_of_inception(scored, reals):
@@ -390,7 +389,7 @@ def test_edge_contrast_is_high_if_few_pixels_have_all_slopes():
     assert drawing.edge_contrast(ramp) == pytest.approx(1)
 
 
-def test_toy_scenes_are_compared_with_their_true_drawings(run):
+def test_toy_scenes_are_compared_with_their_true_drawings(run, monkeypatch):
     args = constants.override(
         constants.Cartoon64, image_shape=(32, 32, 3), dataset_size=50, evaluate_count=10,
         features="colors.keras")
@@ -401,8 +400,9 @@ def test_toy_scenes_are_compared_with_their_true_drawings(run):
     def translate(args, sampler, count, labels=None):
         yield range(count), None, None, (photos[:count] + np.float32(drawings[:count])) / 2
 
+    monkeypatch.setattr(sampling, "generate_images", translate)
     save_run(args)
-    found = scores.evaluate(args, translate)
+    found = scores.evaluate(args)
     assert found["photos"]["error_truth_10"] == pytest.approx(drawing.error(photos, drawings))
     assert found["000008"]["error_truth_10"] == pytest.approx(
         found["photos"]["error_truth_10"] / 2, rel=1e-4)

@@ -153,10 +153,3 @@ def test_numbers_are_written_as_bits_with_the_highest_first():
 def test_bits_are_read_as_the_numbers_that_were_written():
     assert numbers.to_numbers(numbers.to_images(np.arange(128), 7)).tolist() == list(range(128))
     assert numbers.to_numbers(np.uint8([127, 128])[None, None, :, None]).tolist() == [1]
-
-
-def test_all_even_numbers_that_fit_the_bits_are_sampled():
-    images = numbers.sample(2000, seed=1, bits=7)
-    assert images.shape == (2000, 1, 7, 1) and images.dtype == np.uint8
-    assert set(numbers.to_numbers(images)) == set(range(0, 128, 2))
-    assert (numbers.sample(2000, seed=2, bits=7) != images).any()

@@ -136,11 +136,6 @@ class Number:
         return np.array(self.value)
 
 
-def test_healthy_run_is_not_reported(train, capsys):
-    assert train({}, {}) == []
-    assert capsys.readouterr().out == ""
-
-
 def test_failure_is_printed_and_logged_once_while_it_lasts(train, capsys):
     failure = {"g_loss": 20.0}
     lines = train(failure, failure, {}, failure)
@@ -157,16 +152,6 @@ def test_failure_is_printed_and_logged_once_while_it_lasts(train, capsys):
 def test_first_short_and_warmup_epochs_are_not_judged(train, epochs, changes):
     epochs[-1]["g_loss"] = 20.0
     assert train(*epochs, **changes) == []
-
-
-def test_check_is_added_by_a_function_and_a_row(train, monkeypatch):
-    def brightness(state):
-        return np.mean(state.samples)
-
-    row = watch.Check(brightness, "above", 0.5, "The samples are too bright: {number:.1f} [mine].")
-    monkeypatch.setattr(watch, "CHECKS", watch.CHECKS + [row])
-    assert train({"samples": IMAGES / 4 + 0.7}) == [
-        "Batch 100: The samples are too bright: 0.7 [mine]."]
 
 
 @pytest.mark.parametrize("failure, reason", [

@@ -10,7 +10,7 @@ health.log: lines are added to it, and a resumed run may repeat some.
 """
 import csv
 import importlib.util
-import io
+import os
 import shutil
 import signal
 import sys
@@ -22,13 +22,20 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-import args as constants
 import data
 from models import devices
 from models.randomness import Purpose
 from training import checkpoints, watch
 
 ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
+
+
+def report(text, end="\n"):
+    """Prints what happens in a training, which goes on if the terminal or the pipe is closed."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")
 
 
 class Callback(keras.callbacks.Callback):
@@ -51,9 +58,9 @@ class Callback(keras.callbacks.Callback):
 class Epochs(keras.callbacks.Callback):
     """Ends an epoch at each multiple of `dump_every`, and the training at the last batch.
 
-    Ctrl-C, SIGTERM and a closed terminal end the epoch after the next batch at the latest, so that
-    it is saved, and then the training. A second signal ends the process at once. A context manager:
-    signals are handled within the `with` statement.
+    Ctrl-C, SIGTERM and a closed terminal end the epoch after the next batch at the latest. The
+    epoch is saved, and the training ends. A second signal ends the process at once. A context
+    manager: signals are handled within the `with` statement.
 
     Args:
         args: the constants, a class of args.py.
@@ -94,11 +101,11 @@ class Epochs(keras.callbacks.Callback):
     def on_train_batch_begin(self, step, logs=None):
         self.batch += 1
         is_last = self._was_signalled() or self.batch == self.batches
-        # Keras ends the epoch after this batch ...
+        # Within an epoch, `stop_training` ends the epoch.
         self.model.stop_training = is_last or self.batch % self.args.dump_every == 0
 
     def on_epoch_end(self, epoch, logs=None):
-        # ... and, after an epoch, the training.
+        # After an epoch, it ends the training.
         self.model.stop_training = self._was_signalled() or self.batch == self.batches
 
     def _was_signalled(self):
@@ -110,7 +117,7 @@ class Epochs(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints batch, losses and time left: a line per epoch, on a terminal updated meanwhile.
+    """Prints batch, losses and time left: a line per epoch, updated in place on a terminal.
 
     A line is plain ASCII of less than 100 columns, or less than the terminal has. Terms that do not
     fit are in loss.csv.
@@ -143,7 +150,7 @@ class Progress(keras.callbacks.Callback):
         line = self._line(columns)
         if sys.stdout.isatty():
             line = f"\r{line:{columns}}"  # covers the line before
-        constants.report(line, end)
+        report(line, end)
 
     def _line(self, columns):
         seconds = (time.monotonic() - self.begun) / (self.batch - self.first)
@@ -192,11 +199,7 @@ class LossLog(Callback):
         return rows
 
     def _write(self):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ["batch", *self.model.means], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        checkpoints.write_text(self.path, text.getvalue())
+        checkpoints.write_csv(self.path, ["batch", *self.model.means], self.rows)
 
     def on_epoch_end(self, epoch, logs=None):
         means = means_of(self.model)
@@ -269,9 +272,10 @@ class StopOnNonFinite(Callback):
                 self._stop(f"{weight.path} is not finite")
 
     def _stop(self, reason):
-        raise Diverged(note(
+        line = note(
             self.folder, self.batch, f"{reason}, so the run cannot continue. Lower both learning "
-            "rates, and start from an earlier checkpoint [scratch 3; forcecore 5]."))
+            "rates, and start from an earlier checkpoint [scratch 3; forcecore 5].")
+        raise Diverged(line)
 
 
 class Watch(Callback):
@@ -302,7 +306,7 @@ class Watch(Callback):
                 failing.append(check)
                 if check not in self.failing:
                     line = note(self.folder, self.batch, text)
-                    constants.report(f"\n{line}")
+                    report(f"\n{line}")
         self.failing = failing
 
 
@@ -412,7 +416,7 @@ class SaveGenerator(Callback):
     """Saves the newest generator, the averaged one if there is one, as generator.keras.
 
     `keras.models.load_model` opens the file without this project, but with `g_dropout` it needs
-    `import models.layers` before.
+    `import models.layers` first.
     """
 
     def on_epoch_end(self, epoch, logs=None):

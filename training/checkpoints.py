@@ -3,12 +3,11 @@
 TensorFlow is imported by functions, so that `preparation` can look at a run without it.
 """
 import contextlib
-import errno
+import csv
 import json
 import os
 import pathlib
 import re
-import shutil
 import tempfile
 import warnings
 
@@ -85,7 +84,8 @@ def open_run(args, record):
         return
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        write_text(run / "args.json", json.dumps(record, indent=1))
+        with data.whole_file(run / "args.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
         yield run
 
 
@@ -105,10 +105,12 @@ def _locked(run):
         yield
 
 
-def write_text(path, text):
-    """Writes a text file, which appears whole or not at all."""
-    with data.whole_file(path) as temporary:
-        temporary.write_text(text)
+def write_csv(path, columns, rows):
+    """Writes a CSV file, which appears whole or not at all. A row is {column: value}."""
+    with data.whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_record(run):
@@ -139,11 +141,11 @@ def check_resumable(run):
 
 def _check_version(run):
     """Raises ValueError if a run was begun by an earlier version, whose checkpoints are folders."""
-    found = list(run.glob("pretrain/weights/*")) + list(run.glob("weights/*"))
+    found = list(run.glob("weights/*")) or list(run.glob("pretrain/weights/*"))
     folders = [path for path in found if path.is_dir()]
     if folders and not read_record(run):
         raise ValueError(f"{run} was begun by an earlier version, and cannot be resumed. Choose "
-                         f"another `name`, to which weights={max(folders)} gives its networks. "
+                         f"another `name`, and start it from weights={max(folders)}. "
                          f"Received: name={run.name}")
 
 
@@ -159,7 +161,8 @@ def check_record(run, record, may_differ=MAY_DIFFER):
     if not begun:
         return
     now = record["constants"]
-    if now.get("swap_every"):  # which checkpoints can be swapped in depends on these
+    if now.get("swap_every") and may_differ is MAY_DIFFER:  # in a training
+        # Which checkpoints can be swapped in depends on these.
         may_differ = may_differ - {"dump_every", "keep_every"}
     differences = []
     for name, value in now.items():
@@ -222,10 +225,8 @@ def save(model, folder, args):
     newest = int(model.batch.numpy())
     target = checkpoint_path(folder, newest)
     target.parent.mkdir(exist_ok=True)
-    # HDF5 crashes on a full disk. A weight takes 12 bytes at most: float32, with Adam's moments.
-    needed = 12 * model.count_params()
-    if shutil.disk_usage(target.parent).free < needed + data.RESERVED:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    # A weight takes 12 bytes at most: float32, with Adam's moments.
+    data.check_space(target, needed=12 * model.count_params())
     temporary = target.with_name(".new.weights.h5")  # the next one replaces what a kill left
     model.save_weights(temporary)
     os.replace(temporary, target)
@@ -393,7 +394,8 @@ def chosen_checkpoints(args):
     run = run_folder(args)
     record = {"constants": constants.constants(args)}
     check_record(run, record, MAY_DIFFER_AFTER_TRAINING)
-    if weights_are_chosen(args):
+    started_from = read_record(run).get("constants", {}).get("weights")
+    if args.weights not in ("", started_from):
         found = [weights_path(args.weights)]
     else:
         found = checkpoints(run)
@@ -420,12 +422,6 @@ def checkpoint_of_batch(args, found):
     names = ", ".join(checkpoint.name.removesuffix(".weights.h5") for checkpoint in found)
     raise FileNotFoundError("`checkpoint` must be newest, best, or the batch of a checkpoint that "
                             f"exists: {names}. Received: checkpoint={args.checkpoint}")
-
-
-def weights_are_chosen(args):
-    """Returns whether `weights` is set, and the run itself was not started from it."""
-    begun = read_record(run_folder(args))
-    return args.weights not in ("", begun.get("constants", {}).get("weights"))
 
 
 def _run_of(checkpoint):

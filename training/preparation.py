@@ -15,7 +15,7 @@ def prepare(args, verbs=()):
     Args:
         args: the constants, a class of args.py.
         verbs: names of functions of gan.py. The default is to train, after pretraining if
-            `pretrain_batches` > 0 and there are no `weights` to start from.
+            `pretrain_batches` > 0 and there are neither checkpoints nor `weights` to start from.
 
     Returns:
         (args, verbs) to run.
@@ -25,7 +25,7 @@ def prepare(args, verbs=()):
         ValueError: if the constants are invalid, or the run was begun with others.
     """
     trains = not verbs or "pretrain_gen" in verbs or "train_gan" in verbs
-    named = resume_constants(args)
+    named = resume_constants(args)  # before toy faces may take the place of missing images
     args = with_data(named, trains)
     constants.check(args)
     if trains and args.images != named.images:
@@ -33,11 +33,12 @@ def prepare(args, verbs=()):
               "For your own images: python data.py images=my-faces")
     for warning in constants.warnings(args):
         print(warning)
+    run = checkpoints.run_folder(args)
     if not verbs:
-        pretrains = args.pretrain_batches and not args.weights
+        has_weights = args.weights or checkpoints.checkpoints(run)
+        pretrains = args.pretrain_batches and not has_weights
         verbs = ["pretrain_gen", "train_gan"] if pretrains else ["train_gan"]
     if trains:
-        run = checkpoints.run_folder(args)
         checkpoints.check_record(run, {"constants": constants.constants(args)})
         checkpoints.check_resumable(run)
         if args.weights and not checkpoints.read_record(run):
@@ -91,15 +92,15 @@ def resume_constants(args):
 
 
 def with_data(args, trains):
-    """Returns `args`, or those of the run on toy faces where a new run would have no data.
+    """Returns `args`, or the constants of the run on toy faces if a new run would have no data.
 
     Sampling from `weights` needs no data, and without a run on toy faces there is none to sample
     from.
     """
     if _is_begun(args) or (args.weights and not trains):
         return args
-    chosen = choose_data(args)
-    return resume_constants(chosen) if trains or _is_begun(chosen) else args
+    on_toys = resume_constants(choose_data(args))
+    return on_toys if trains or _is_begun(on_toys) else args
 
 
 def _is_begun(args):

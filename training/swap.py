@@ -43,12 +43,11 @@ class SwapCheckpoints(Callback):
             self.remaining = self.args.swap_for - since_swap
 
     def on_train_batch_begin(self, step, logs=None):
-        if not self.current:
-            return
-        if self.remaining == 0:
+        if self.current and self.remaining == 0:
             self._restore()
-        assign(self.frozen)
-        self.remaining -= 1
+        elif self.current:
+            assign(self.frozen)
+            self.remaining -= 1
 
     def on_epoch_end(self, epoch, logs=None):
         self._restore()

@@ -174,7 +174,7 @@ CHECKS = [
           "d_learning_rate, or set instance_noise=0.1 [ganhacks 13]."),
 ]
 
-# Limits of the losses are those of loss=cross_entropy.
+# The limits of losses hold for loss=cross_entropy only.
 CROSS_ENTROPY_CHECKS = [
     # [forcecore 5]
     Check(largest_loss, "above", 15.0,

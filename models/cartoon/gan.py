@@ -27,7 +27,7 @@ class CartoonGAN(GAN):
     three kinds alike [Chen 2018 eq. 3]; here real images weigh as much as both kinds of fakes.
 
     Attributes:
-        feature_maps: a `FeatureMaps` of the networks for content and style.
+        content_maps, style_maps: `FeatureMaps`, where `content_weight` or `style_weight` is not 0.
     """
 
     def compile(self, d_optimizer, g_optimizer, jit_compile="auto"):
@@ -37,12 +37,11 @@ class CartoonGAN(GAN):
         scope of `precision`: so they compute in float32.
         """
         super().compile(d_optimizer, g_optimizer, jit_compile)
-        texts = {}
-        if self.args.content_weight:
-            texts["content_features"] = self.args.content_features
-        if self.args.style_weight:
-            texts["style_features"] = self.args.style_features
-        self.feature_maps = FeatureMaps(texts)
+        args = self.args
+        if args.content_weight:
+            self.content_maps = FeatureMaps("content_features", args.content_features)
+        if args.style_weight:
+            self.style_maps = FeatureMaps("style_features", args.style_features)
 
     @property
     def term_names(self):
@@ -68,19 +67,17 @@ class CartoonGAN(GAN):
             inputs: the photos, of the same shape and range.
         """
         args = self.args
+        # A single term, as there are neither classes nor feature matching.
         [(name, _, g_loss)] = super().g_terms(real, real_view, fake, inputs, labels)
         terms = [(name, args.adversarial_weight, g_loss)]
         seed = self.seed(Purpose.CONTENT)
-        maps = self.feature_maps(fake, seed)
         if args.content_weight:
-            photo_maps = self.feature_maps(inputs, seed)
             distance = losses.content_distance(
-                photo_maps["content_features"], maps["content_features"])
+                self.content_maps(inputs, seed), self.content_maps(fake, seed))
             terms.append(("content_distance", args.content_weight, distance))
         if args.style_weight:
-            cartoon_maps = self.feature_maps(real, seed)
             distance = losses.style_distance(
-                cartoon_maps["style_features"], maps["style_features"])
+                self.style_maps(real, seed), self.style_maps(fake, seed))
             terms.append(("style_distance", args.style_weight, distance))
         seed = self.seed(Purpose.DEGRADE)
         terms += drawing_terms(args, self.generator, real, inputs, fake, seed)
@@ -129,11 +126,10 @@ class PhotoPretraining(Autoencoder):
         super().__init__(args, None, generator)
 
     def compile(self, optimizer, jit_compile="auto"):
-        """Sets the optimizer and, if it is needed, loads the network for the content, in float32.
-        """
+        """Sets the optimizer and, if needed, loads the network for the content, in float32."""
         super().compile(optimizer, jit_compile)
         if not self.args.structure_weight:
-            self.feature_maps = FeatureMaps({"content_features": self.args.content_features})
+            self.content_maps = FeatureMaps("content_features", self.args.content_features)
 
     def call(self, photos, training=False):
         """Returns the images that G makes of photos, float32 in [-1, 1]."""
@@ -148,6 +144,5 @@ class PhotoPretraining(Autoencoder):
             terms = drawing_terms(self.args, self.generator, cartoons, photos, images, seed)
             return weighted_sum(terms)
         seed = randomness.seed(self.args, Purpose.CONTENT, self.batch)
-        expected = self.feature_maps(photos, seed)["content_features"]
-        received = self.feature_maps(images, seed)["content_features"]
-        return losses.content_distance(expected, received)
+        return losses.content_distance(
+            self.content_maps(photos, seed), self.content_maps(images, seed))

@@ -10,7 +10,7 @@ U_NET_BLOCKS = 4  # the same in the U-Net [Wang 2020]
 
 
 def multiple(args):
-    """Returns the number of which G's rows and columns must be multiples."""
+    """Returns what the rows and columns of G's images must be a multiple of."""
     return 2 ** (len(args.generator_filters) - 1)
 
 

@@ -39,8 +39,8 @@ def draw(photos):
 def flatten(images):
     """Makes areas flat and keeps their edges, as a painter does: two passes of Kuwahara's filter.
 
-    Each pixel becomes the mean of one of the four squares at whose corners it is: the one whose
-    brightness varies least.
+    Each pixel is a corner of four squares, and becomes the mean of the square whose brightness
+    varies least.
 
     Args:
         images: float32 [batch, rows, columns, channels] in [-1, 1].

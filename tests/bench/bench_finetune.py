@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import data  # noqa: E402
 import models  # noqa: E402
 from models import features  # noqa: E402
-from training import checkpoints  # noqa: E402
+from training import checkpoints, sampling  # noqa: E402
 from training.scores import metrics  # noqa: E402
 
 GENERATED = 3000
@@ -46,7 +46,7 @@ def kid_of_checkpoint(args, checkpoint, network, held_out):
     sampler = models.build_sampler(args, 0)
     checkpoints.load_generator(sampler, checkpoint)
     batches = []
-    for _, _, _, images in gan.generate_images(args, sampler, GENERATED):
+    for _, _, _, images in sampling.generate_images(args, sampler, GENERATED):
         batches.append(images)
     return kid(features_of(np.concatenate(batches), network), held_out)
 

@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 
 import data  # noqa: E402
 import models  # noqa: E402
-from training import checkpoints  # noqa: E402
+from training import checkpoints, sampling  # noqa: E402
 from training.scores import table  # noqa: E402
 
 COUNT = 128  # images whose nearest training images are searched
@@ -69,7 +69,7 @@ def train(args):
     sampler = models.build_sampler(args, len(gan.class_names(args)))
     checkpoints.load_generator(sampler, newest)
     batches = []
-    for _, _, _, images_of_batch in gan.generate_images(args, sampler, 1000):
+    for _, _, _, images_of_batch in sampling.generate_images(args, sampler, 1000):
         batches.append(images_of_batch)
     test_rows = data.split(args, args.dataset_size)[1]
     sources = {

@@ -173,7 +173,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(here, monkeypatch):
     monkeypatch.setattr(data.shutil, "disk_usage", lambda folder: usage._replace(free=100_000))
     with pytest.raises(OSError) as raised:
         data.make(override(ToyFaces, dataset_size=10))
-    assert str(raised.value) == "[Errno 28] No space left on device: 'toyfaces.hdf5'"
+    path = here.resolve() / "toyfaces.hdf5"
+    assert str(raised.value) == f"[Errno 28] No space left on device: '{path}'"
     assert os.listdir() == []
 
 

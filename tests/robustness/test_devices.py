@@ -9,7 +9,6 @@ import types
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from compare_runs import differences
 from conftest import ROOT, TINY, arguments
 
@@ -104,13 +103,6 @@ def start_cluster(*command):
 
 
 # ---- one process
-
-def test_one_device_needs_no_strategy():
-    assert devices.strategy() is tf.distribute.get_strategy()
-    assert devices.machine() == 0
-    assert devices.any_machine(True) and not devices.any_machine(False)
-    assert devices.logs({"g_loss": 1.0}) == {"g_loss": 1.0}
-
 
 @pytest.mark.parametrize("jobs, task_type, index, machine", [
     (["worker"], "worker", 1, 1),

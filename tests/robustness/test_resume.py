@@ -55,9 +55,9 @@ def test_run_that_was_killed_and_stopped_ends_bit_for_bit_as_one_that_was_not(to
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [1])  # more of them: bench_combinations.py
-def test_random_combination_of_constants_resumes_bit_for_bit(here, number):
-    assert differences_of_resumed(combination(number)) == []
+def test_random_combination_of_constants_resumes_bit_for_bit(here):
+    """For more of them see bench_combinations.py."""
+    assert differences_of_resumed(combination(1)) == []
 
 
 @pytest.mark.slow

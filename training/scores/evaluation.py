@@ -4,14 +4,14 @@ import numpy as np
 import data
 import models
 from models import features
-from training import checkpoints
+from training import checkpoints, sampling
 from training.scores import drawing, metrics, real, table
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
 
 
 def check(args):
-    """Checks that `evaluate` can compute scores, as it may follow hours of training.
+    """Checks that `evaluate` can compute scores, before hours of training.
 
     Raises:
         FileNotFoundError: if `features` names a file that does not exist.
@@ -43,7 +43,7 @@ def _check_counts(args):
                          f"Received: evaluate_count={args.evaluate_count}")
 
 
-def evaluate(args, generate_images):
+def evaluate(args):
     """Scores checkpoints with `evaluate_count` images each, unless scores.csv has their scores.
 
     These are the newest checkpoint of the run and those that `keep_every` keeps, or `weights`.
@@ -53,7 +53,6 @@ def evaluate(args, generate_images):
 
     Args:
         args: the constants, a class of args.py.
-        generate_images: `gan.generate_images`.
 
     Returns:
         {row: {column: value}} of scores.csv.
@@ -62,10 +61,11 @@ def evaluate(args, generate_images):
     found = checkpoints.chosen_checkpoints(args)
     unscored = _unscored(args, found, run)
     if unscored:
+        # Compares the images alone: `data` is a constant that may differ.
         checkpoints.check_record(
             run, {"constants": {"data": args.data}, "fingerprint": data.fingerprint(args)})
         _check_counts(args)
-        _score(args, unscored, generate_images, run)
+        _score(args, unscored, run)
     name = table.column(args, "kid")
     print(f"Lowest {name} in {run}/scores.csv: {table.best_checkpoint(args, found)}")
     return table.read_scores(run)
@@ -85,7 +85,7 @@ def _unscored(args, found, run):
     return unscored
 
 
-def _score(args, unscored, generate_images, run):
+def _score(args, unscored, run):
     """Scores the checkpoints `unscored`, {row: Path}, and writes their rows."""
     count = args.evaluate_count
     network = real.load_network(args)
@@ -102,15 +102,15 @@ def _score(args, unscored, generate_images, run):
         true_drawings = data.truths(args, count)
         photos = data.denormalize(data.photos(args, count))
         rows["photos"] = scores_of(args, real.extract(network, photos), reals)
-        rows["photos"].update(drawing_scores(args, photos, true_drawings))
+        rows["photos"].update(drawing_columns(args, photos, true_drawings))
 
     for label, path in unscored.items():
         checkpoints.load_generator(sampler, path)
-        batches = [images for *_, images in generate_images(args, sampler, count, labels)]
+        batches = [images for *_, images in sampling.generate_images(args, sampler, count, labels)]
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)
         if args.photos:
-            rows[label].update(drawing_scores(args, generated.images, true_drawings))
+            rows[label].update(drawing_columns(args, generated.images, true_drawings))
         table.write_scores(run, rows)
         _print_scores(label, rows)
     _save_neighbours(args, generated, reals, run / "neighbours.png")
@@ -131,8 +131,8 @@ def scores_of(args, generated, reals):
     Returns:
         {column: value} of fd, kid, precision, recall, density, coverage and memorization, see
         metrics.py; diversity, the mean distance of two generated images, by their features;
-        checkerboard, relative to that of the test images, unless theirs is 0, as in images that
-        were enlarged by repeating their pixels; with classes also modes and kl.
+        checkerboard, divided by the test images', and absent if theirs is 0 (images enlarged by
+        repeating pixels); with classes also modes and kl.
     """
     train, test = reals.train, reals.test
     scale = 1.0
@@ -156,7 +156,7 @@ def scores_of(args, generated, reals):
     return {table.column(args, name): value for name, value in scores.items()}
 
 
-def drawing_scores(args, images, truths=None):
+def drawing_columns(args, images, truths=None):
     """Computes scores of images, uint8 [evaluate_count, rows, columns, 3], that need no network.
 
     Returns:
@@ -181,7 +181,7 @@ def scores_of_real_images(args, reals, random):
     chosen = reals.train.take(rows)
     scores = scores_of(args, chosen, reals)
     if args.photos:
-        scores.update(drawing_scores(args, chosen.images))
+        scores.update(drawing_columns(args, chosen.images))
     # These are copies of training images. Other real images would score 0.5.
     scores[table.column(args, "memorization")] = 0.5
     return scores

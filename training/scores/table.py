@@ -53,18 +53,15 @@ def write_scores(folder, rows):
     for label, scores in rows.items():
         table[label] = table.get(label, {}) | scores
     columns = []
-    for scores in table.values():
+    lines = []
+    for label, scores in table.items():
         for name in scores:
             if name not in columns:
                 columns.append(name)
+        values = {name: f"{value:.6g}" for name, value in scores.items()}
+        lines.append({"checkpoint": label} | values)
     folder.mkdir(parents=True, exist_ok=True)
-    with (data.whole_file(folder / "scores.csv") as temporary,
-          open(temporary, "w", newline="") as file):
-        writer = csv.DictWriter(file, ["checkpoint", *columns], lineterminator="\n")
-        writer.writeheader()
-        for label, scores in table.items():
-            row = {name: f"{value:.6g}" for name, value in scores.items()}
-            writer.writerow({"checkpoint": label} | row)
+    checkpoints.write_csv(folder / "scores.csv", ["checkpoint", *columns], lines)
     _plot(folder, table, columns)
 
 
