@@ -18,7 +18,7 @@ class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = "animeface-character-dataset/thumb"  # or toyfaces, toyscenes, mnist, even
+    images = "animeface-character-dataset/thumb"  # folder, glob, IDX; toyfaces, mnist ...
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
@@ -481,10 +481,10 @@ INCOMPATIBLE = (
      "networks trained on photos take three channels", 'Set d_features=""'),
     (("weights", "generator_filters"),
      lambda a: a.weights == "pretrained" and a.generator_filters != Small.generator_filters,
-     "these weights have the networks of Small", "Name the preset Small"),
+     "these weights have the networks of Small", "Name the preset Small, and leave its filters"),
     (("weights", "discriminator_filters"),
      lambda a: a.weights == "pretrained" and a.discriminator_filters != Small.discriminator_filters,
-     "these weights have the networks of Small", "Name the preset Small"),
+     "these weights have the networks of Small", "Name the preset Small, and leave its filters"),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
@@ -650,7 +650,7 @@ def _same_type(value, default):
 
 # ---- presets and overrides
 
-# Paths in which `override` expands `~`: most shells leave it in `name=value`. data.py expands it in
+# Paths in which `override` expands `~`: many shells leave it in `name=value`. data.py expands it in
 # `images` and `photos`.
 PATHS = ("data", "weights", "features", "d_features", "content_features", "style_features")
 

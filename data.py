@@ -75,7 +75,7 @@ def whole_file(path):
 
 
 def check_space(path, needed):
-    """Raises OSError unless the disk of an HDF5 file has `needed` bytes left, as HDF5 crashes."""
+    """Raises OSError if a file of `needed` bytes would fill the disk, on which HDF5 crashes."""
     if shutil.disk_usage(os.path.dirname(path) or ".").free < needed + RESERVED:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

@@ -37,7 +37,7 @@ def sample_targets(limits, count, seed, others=None, flip=0.0):
 def label_entropy(limits, others, flip):
     """Returns the lowest mean cross-entropy with targets of `sample_targets`, in nats.
 
-    The cross-entropy is linear in the target, so only the mean target counts: its entropy.
+    The cross-entropy is linear in the target, so it is the entropy of the mean target.
     """
     mean = (1 - flip) * sum(limits) / 2 + flip * sum(others) / 2
     return -sum(share * math.log(share) for share in (mean, 1 - mean) if share > 0)

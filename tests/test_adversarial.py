@@ -347,10 +347,15 @@ def test_classes_are_interpolated_linearly(conditional):
     assert np.linalg.norm(steps[1, :100]) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("latent, least", [("uniform", 0.0), ("binary", 0.9)])
-def test_latent_chooses_the_distribution_of_z(small, latent, least):
+@pytest.mark.parametrize("latent, smallest, largest", [
+    ("normal", (0.0, 0.1), (2.0, 6.0)),
+    ("uniform", (0.0, 0.1), (0.9, 1.0)),
+    ("binary", (0.9, 1.0), (1.0, 1.1)),
+])
+def test_latent_chooses_the_distribution_of_z(small, latent, smallest, largest):
     z = np.abs(models.build(small(latent=latent)).sample_z(8))
-    assert least <= z.min() and 0.9 < z.max() <= 1.1
+    assert smallest[0] <= z.min() <= smallest[1]
+    assert largest[0] <= z.max() <= largest[1]
 
 
 def test_labels_of_the_batch_reach_z_and_a_term_of_both_losses(conditional):
@@ -490,6 +495,9 @@ def test_losses_images_and_weights_stay_float32_in_any_precision(small, precisio
     assert {weight.dtype for layer in layers for weight in layer.weights} == {"float32"}
     assert precision.removeprefix("mixed_") in {layer.compute_dtype for layer in layers}
     assert gan.sample(gan.sample_z(2)).dtype == "float32"
+    # Only float16 needs losses to be scaled.
+    scales = isinstance(gan.g_optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales == (precision == "mixed_float16")
     assert not equal(before, values(gan.generator.trainable_weights))
 
 

@@ -209,7 +209,7 @@ BROKEN = [
     (Args, {"d_features": "vgg19", "loss": "wasserstein", "gradient_penalty": 10.0,
             "batch_norm": "generator"}),
     (Args, {"d_features": "vgg19", "image_shape": (64, 64, 1)}),
-    (Args, {"weights": "pretrained"}),
+    (Small, {"weights": "pretrained", "generator_filters": (256, 128, 64, 16)}),
     (Small, {"weights": "pretrained", "discriminator_filters": (32, 64)}),
     (Args, {"swap_every": 1000, "g_step_moves_d": True, "d_updates": "apart"}),
 ]

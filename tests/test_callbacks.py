@@ -168,6 +168,7 @@ def test_progress_is_a_line_an_epoch_in_a_file(tiny, capsys):
     train(Counter(), tiny(dump_every=2), 6, callbacks.Progress(6))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["2/6", "4/6", "6/6"]
+    assert lines[-1].split("a batch, ")[1].startswith("0:00 left")
     assert [line.split("left  ")[1] for line in lines] == [
         "g_loss 1.500", "g_loss 3.500  rare 3.000", "g_loss 5.500  rare 6.000"]
 

@@ -72,7 +72,7 @@ def run(many_toys, scored, monkeypatch):
 
 
 def generate_images(args, sampler, count, labels=None):
-    """Yields toy faces of the sampler's brightness, as the original yields images."""
+    """Yields toy faces of the sampler's brightness, as `sampling.generate_images` does."""
     faces = data.open_images(args)[:count]
     for start in range(0, count, 8):
         numbers = range(start, min(start + 8, count))

@@ -169,6 +169,27 @@ def test_seed_decides_what_is_swapped_in(run, monkeypatch):
     assert {name for name, _ in chosen(0)} == {"generator", "discriminator"}
 
 
+def test_swaps_have_a_random_stream_of_their_own(run, monkeypatch):
+    seeds = []
+    default_rng = np.random.default_rng
+
+    def record(seed):
+        seeds.append(seed)
+        return default_rng(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", record)
+    monkeypatch.setattr(checkpoints, "load_network", lambda *arguments: None)
+    callback = swap.SwapCheckpoints(tiny_preset(**CHANGES), run.folder)
+    callback.set_model(run.model)
+    callback.on_train_begin()
+    run.model.batch.assign(16)
+    callback.on_epoch_begin(0)
+    callback.on_epoch_end(0)
+    of_swap = np.random.SeedSequence(*seeds).generate_state(4)
+    of_order = np.random.SeedSequence([0, 16]).generate_state(4)  # of the images in pass 16
+    assert (of_swap != of_order).any()
+
+
 def test_swaps_on_several_machines_are_refused(tiny, monkeypatch):
     cluster = types.SimpleNamespace(cluster_resolver=tf)
     monkeypatch.setattr(swap.devices, "strategy", lambda: cluster)

@@ -155,7 +155,7 @@ def check_record(run, record, may_differ=MAY_DIFFER):
     Args:
         run: the run folder, a Path.
         record: {"constants"} to compare, and optionally the images' "fingerprint".
-        may_differ: names of the constants that are not compared.
+        may_differ: names of the constants that are not compared. In a training, MAY_DIFFER.
     """
     begun = read_record(run)
     if not begun:

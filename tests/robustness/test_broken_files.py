@@ -184,7 +184,8 @@ def test_a_full_disk_leaves_no_part_of_a_dataset(here):
         full = start("data.py", "ToyFaces", "data=disk/toys.hdf5", "dataset_size=500")
         printed, _ = full.communicate(timeout=120)
         assert full.returncode == 1, printed
-        assert printed.strip() == "data.py: [Errno 28] No space left on device: 'disk/toys.hdf5'"
+        path = here.resolve() / "disk/toys.hdf5"
+        assert printed.strip() == f"data.py: [Errno 28] No space left on device: '{path}'"
         assert os.listdir("disk") == []
 
 
