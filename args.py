@@ -481,10 +481,10 @@ INCOMPATIBLE = (
      "networks trained on photos take three channels", 'Set d_features=""'),
     (("weights", "generator_filters"),
      lambda a: a.weights == "pretrained" and a.generator_filters != Small.generator_filters,
-     "these weights have the networks of Small", "Name the preset Small, and leave its filters"),
+     "these weights have the networks of Small", "Name the preset Small, and keep its filters"),
     (("weights", "discriminator_filters"),
      lambda a: a.weights == "pretrained" and a.discriminator_filters != Small.discriminator_filters,
-     "these weights have the networks of Small", "Name the preset Small, and leave its filters"),
+     "these weights have the networks of Small", "Name the preset Small, and keep its filters"),
     (("swap_every", "g_step_moves_d"), lambda a: a.swap_every and a.g_step_moves_d,
      "G's update would train a discriminator that is swapped in", "Set swap_every=0"),
 )
