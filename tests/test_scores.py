@@ -145,6 +145,12 @@ def test_scores_that_cannot_be_computed_are_refused(run, scored, changes, consta
     scores.check(scored(evaluate_count=108))
 
 
+def test_weights_with_other_classes_than_data_are_refused(run, scored, monkeypatch):
+    monkeypatch.setattr(checkpoints, "class_names_of", lambda *arguments: ["cat", "dog"])
+    with pytest.raises(ValueError, match="`weights`.*cat, dog.*silver"):
+        scores.evaluate(scored(conditional=True))
+
+
 def test_classifier_needs_labels(many_toys, scored):
     scores.check(scored(features="classifier"))
     with h5py.File("toyfaces.hdf5", "r+") as file:

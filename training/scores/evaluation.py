@@ -90,6 +90,10 @@ def _score(args, unscored, run):
     count = args.evaluate_count
     network = real.load_network(args)
     classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
+    if args.conditional and classes != data.labels(args)[1]:
+        raise ValueError("`weights` must have the classes of `data`. Name the data of their run. "
+                         f"Received: weights={args.weights} with {', '.join(classes)}, "
+                         f"data={args.data} with {', '.join(data.labels(args)[1])}")
     sampler = models.build_sampler(args, len(classes))
 
     print(f"{run}: checkpoints to score: {len(unscored)}, by {count} images each")
