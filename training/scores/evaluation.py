@@ -110,7 +110,9 @@ def _score(args, unscored, run):
 
     for label, path in unscored.items():
         checkpoints.load_generator(sampler, path)
-        batches = [images for *_, images in sampling.generate_images(args, sampler, count, labels)]
+        batches = []
+        for _, _, _, images in sampling.generate_images(args, sampler, count, labels):
+            batches.append(images)
         generated = real.extract(network, np.concatenate(batches))
         rows[label] = scores_of(args, generated, reals)
         if args.photos:
