@@ -18,7 +18,7 @@ class Args:
     """Anime faces of 64x64 pixels: the constants of `python gan.py`."""
 
     # ---- data
-    images = "animeface-character-dataset/thumb"  # folder, glob, IDX; toyfaces, mnist ...
+    images = "animeface-character-dataset/thumb"  # folder, glob, IDX files; toyfaces, mnist, even
     photos = ""  # photos to translate into `images`; for the Cartoon presets
     data = "data.hdf5"  # the file that data.py writes [forcecore 2]
     image_shape = (64, 64, 3)  # rows, columns, channels: 1 or 3 [Radford 2015 s4]
