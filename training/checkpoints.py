@@ -149,19 +149,20 @@ def _check_version(run):
                          f"Received: name={run.name}")
 
 
-def check_record(run, record, may_differ=MAY_DIFFER):
+def check_record(run, record, trains=True):
     """Raises ValueError, with a list of the differences, if a run was begun with another record.
 
     Args:
         run: the run folder, a Path.
         record: {"constants"} to compare, and optionally the images' "fingerprint".
-        may_differ: names of the constants that are not compared. In a training, MAY_DIFFER.
+        trains: whether the run is to be trained. `generate` and `evaluate` allow more differences.
     """
     begun = read_record(run)
     if not begun:
         return
     now = record["constants"]
-    if now.get("swap_every") and may_differ is MAY_DIFFER:  # in a training
+    may_differ = MAY_DIFFER if trains else MAY_DIFFER_AFTER_TRAINING
+    if trains and now.get("swap_every"):
         # Which checkpoints can be swapped in depends on these.
         may_differ = may_differ - {"dump_every", "keep_every"}
     differences = []
@@ -393,7 +394,7 @@ def chosen_checkpoints(args):
     """
     run = run_folder(args)
     record = {"constants": constants.constants(args)}
-    check_record(run, record, MAY_DIFFER_AFTER_TRAINING)
+    check_record(run, record, trains=False)
     started_from = read_record(run).get("constants", {}).get("weights")
     if args.weights not in ("", started_from):
         found = [weights_path(args.weights)]
