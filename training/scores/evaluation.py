@@ -5,6 +5,7 @@ import data
 import models
 from models import features
 from training import checkpoints, sampling
+from training.preparation import class_names
 from training.scores import drawing, metrics, real, table
 
 MIN_IMAGES = 10  # images of each kind, at least: precision and recall need more than 5 [guess]
@@ -90,10 +91,11 @@ def _score(args, unscored, run):
     count = args.evaluate_count
     network = real.load_network(args)
     classes = checkpoints.class_names_of(args, list(unscored.values())[-1])
-    if args.conditional and classes != data.labels(args)[1]:
-        raise ValueError("`weights` must have the classes of `data`. Name the data of their run. "
-                         f"Received: weights={args.weights} with {', '.join(classes)}, "
-                         f"data={args.data} with {', '.join(data.labels(args)[1])}")
+    data_classes = class_names(args)
+    if classes != data_classes:
+        raise ValueError("`weights` must have the classes of `data`. Set `data` to that of the "
+                         f"weights' run. Received: weights={args.weights} with "
+                         f"{', '.join(classes)}, data={args.data} with {', '.join(data_classes)}")
     sampler = models.build_sampler(args, len(classes))
 
     print(f"{run}: checkpoints to score: {len(unscored)}, by {count} images each")
