@@ -759,9 +759,10 @@ def _batch_rows(args, count, start, stream=()):
         order = rng.permutation(training)
         for index in range(first_batch, batches_per_pass):
             rows = np.sort(order[index * size:(index + 1) * size])  # for the disk
-            # `index + 1`, as to NumPy the seed [1, 2, 0] is [1, 2], which is that of an order.
+            # NumPy ignores a trailing 0 in a seed: from 0, the first would be the order's seed.
             rng = np.random.default_rng([args.seed, pass_number, index + 1, *stream])
-            mirrored = args.flip & (rng.random(size) < 0.5)
+            probability = 0.5 if args.flip else 0.0
+            mirrored = rng.random(size) < probability
             yield rows, mirrored
         first_batch = 0
 
