@@ -210,7 +210,7 @@ class GAN(keras.Model):
         several devices the logged norm is the mean over the devices, each of its own share of the
         batch.
         """
-        with tape:  # which must record the scaling, too
+        with tape:  # records the scaling, too
             scaled_loss = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, variables)
         scale = optimizer.scale_loss(tf.constant(1.0))  # 1, except in float16
@@ -222,8 +222,8 @@ class GAN(keras.Model):
         """Updates the averaged generator, the number of batches and the means; returns the means.
         """
         for name, _, value in terms:
-            is_counted = tf.cast(self.is_due(name), "float32")  # 0 skips batches without the term
-            self.means[name].update_state(value, sample_weight=is_counted)
+            weight = tf.cast(self.is_due(name), "float32")  # 0 skips batches without the term
+            self.means[name].update_state(value, sample_weight=weight)
         self.means["d_gradient_norm"].update_state(d_norm)
         self.means["g_gradient_norm"].update_state(g_norm)
         self.batch.assign_add(1)

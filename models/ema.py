@@ -29,7 +29,7 @@ def update(average, generator, decay, batch):
     decay = tf.minimum(decay, (1 + batch) / (10 + batch))
     pairs = zip(average.trainable_variables, generator.trainable_variables, strict=True)
     for averaged, weight in pairs:
-        averaged.assign(weight + decay * (averaged - weight))  # the same sum, rearranged
+        averaged.assign(weight + decay * (averaged - weight))  # the formula above, rearranged
 
 
 def update_batch_norm(generator, z):

@@ -20,7 +20,7 @@ class FeatureMaps:
     A plain class instead of a Keras layer, so that checkpoints do not contain its networks.
 
     Args:
-        constant: the constant that names the network, such as "content_features", for errors.
+        constant: name of the constant, such as "content_features", for error messages.
         text: its value: the name of a network, a colon, and the names of its layers separated by
             commas, such as "vgg19:block4_conv4"; vgg19 and random have default layers. The networks
             are "vgg19", Keras' VGG19 with the weights of ImageNet, downloaded once; "random", see
@@ -50,7 +50,7 @@ class FeatureMaps:
                 larger after 500 batches [measured].
         """
         pixels = (shift(images, seed) + 1) * 127.5
-        return keras.tree.flatten(self.network(pixels, training=False))  # one map is no list
+        return keras.tree.flatten(self.network(pixels, training=False))  # Keras unpacks [map]
 
 
 def shift(images, seed):

@@ -124,7 +124,7 @@ def r1_now_and_then(discriminator, real, is_due, scale=1.0):
 
     The gradients for D's weights are computed within the tf.cond. TensorFlow would differentiate
     through it in an order that depends on Python's string hashes, so that two equal runs differ.
-    Meanwhile the penalty is multiplied by `scale`, as small gradients would be 0 in float16.
+    There the penalty is multiplied by `scale`, as small gradients would be 0 in float16.
     """
     weights = [weight.value for weight in discriminator.trainable_variables]
 
@@ -142,7 +142,7 @@ def r1_now_and_then(discriminator, real, is_due, scale=1.0):
     penalty, gradients = tf.cond(is_due, compute, skip)
 
     @tf.custom_gradient
-    def penalty_of(*_):  # to TensorFlow a function of the weights, with these gradients
+    def penalty_of(*_):  # for TensorFlow, a function of the weights with these gradients
         def gradients_of_weights(upstream):
             return [upstream * gradient for gradient in gradients]
 

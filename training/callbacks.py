@@ -31,7 +31,7 @@ ANIMATION_FRAMES = 100  # of progress.webp at most: ten seconds [guess]
 
 
 def report(text, end="\n"):
-    """Prints what happens in a training, which goes on if the terminal or the pipe is closed."""
+    """Prints text about a training, which continues if the terminal or the pipe is closed."""
     try:
         print(text, end=end, flush=True)
     except OSError:

@@ -12,11 +12,11 @@ def generate_images(args, sampler, count, chosen=None):
         args: the constants, a class of args.py.
         sampler: what `models.build_sampler` or `models.build` returned, with weights loaded.
         count: number of images.
-        chosen: labels of the images, which are repeated if they are fewer; by default all classes.
+        chosen: class indices to use in turn, as in [0, 1, 0, 1]; all classes by default.
 
     Yields:
         (numbers, z, labels, images) of a batch: the numbers of the images, a range; G's inputs
-        (test photos for a network that translates photos); class indices, or None; uint8 images
+        (test photos for a CartoonGAN); class indices, or None; uint8 images
         [batch, rows, columns, channels].
     """
     if chosen is None:
