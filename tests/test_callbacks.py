@@ -164,7 +164,7 @@ def test_signal_to_another_machine_ends_the_training_here(tiny, monkeypatch):
 # ---- progress
 
 def test_progress_is_a_line_an_epoch_in_a_file(tiny, capsys):
-    """Without a term, `rare`, that no batch of the epoch had."""
+    """A term that no batch of the epoch had, such as `rare` in the first, is left out."""
     train(Counter(), tiny(dump_every=2), 6, callbacks.Progress(6))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["2/6", "4/6", "6/6"]

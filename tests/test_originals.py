@@ -31,8 +31,8 @@ def test_d_is_updated_on_real_images_and_then_on_fakes(small):
 
 def test_gradient_penalty_counts_in_the_second_of_two_updates_of_d(small):
     changes = {"d_updates": "apart", "batch_norm": "generator", "d_learning_rate": 0.1}
-    without, gan = models.build(small(**changes)), models.build(
-        small(gradient_penalty=10.0, **changes))
+    without = models.build(small(**changes))
+    gan = models.build(small(gradient_penalty=10.0, **changes))
     one, other = without.train_step(REAL), gan.train_step(REAL)
     assert float(one["d_loss_fake"]) == float(other["d_loss_fake"])  # after the first update
     assert not equal(values(without.discriminator.weights), values(gan.discriminator.weights))
