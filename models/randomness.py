@@ -100,9 +100,9 @@ def lerp(start, end, fractions):
 def slerp(start, end, fractions):
     """Interpolates along the great circle between two vectors, and linearly between their lengths.
 
-    Normal z lie near a sphere. A straight line between two of them passes inside the sphere, halfway
-    at about .7 of its radius, where the generator has seen no z. The great circle stays on the
-    sphere [ganhacks 3].
+    Normal z lie near a sphere. A straight line between two of them passes inside the sphere,
+    halfway at about .7 of its radius, where the generator has seen no z. The great circle stays on
+    the sphere [ganhacks 3].
 
     Args:
         start, end: float32 [size].
